@@ -1,0 +1,148 @@
+"""The sole importer of asyncio and trio.
+
+Three things need the loop underneath anyio: a host task that belongs to nobody's cancel scope,
+a call into the loop from a foreign thread that does not block that thread, and telling the loops
+apart for asyncio-only drivers. trio is touched only if the application imported it.
+"""
+
+import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from queue import SimpleQueue
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, final
+
+import anyio
+
+__all__ = ["Reply", "SoonCaller", "WorkerThread", "loop_name", "soon_from_threads", "spawn_host"]
+
+T = TypeVar("T")
+
+_hosts: Final[set[asyncio.Task[None]]] = set()
+
+
+def loop_name() -> Literal["asyncio", "trio"]:
+    """Return which loop runs the current task.
+
+    In trio's guest mode both live in one thread; there trio is asked first, as it runs the task.
+    """
+    trio = sys.modules.get("trio")
+    return "trio" if trio is not None and trio.lowlevel.in_trio_task() else "asyncio"
+
+
+def spawn_host(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    """Start a task that belongs to no cancel scope and no task group of the caller's.
+
+    Args:
+        main: must not let an exception out, save the cancellation that ends the loop itself.
+        name: the task's name.
+    """
+    if loop_name() == "trio":
+        import trio  # noqa: PLC0415 - the application's choice, not ours
+
+        trio.lowlevel.spawn_system_task(main, name=name)
+        return
+    task = asyncio.get_running_loop().create_task(main(), name=name)
+    _hosts.add(task)
+    task.add_done_callback(_hosts.discard)
+
+
+class SoonCaller(Protocol):
+    """Calls a function in the loop's thread, soon, from any thread, without waiting for it."""
+
+    def __call__(self, func: Callable[..., object], /, *args: Any) -> None:
+        """Hand the call over; silently dropped when the loop is gone."""
+        ...
+
+
+def soon_from_threads() -> SoonCaller:
+    """Return the current loop's way to be called from foreign threads."""
+    if loop_name() == "trio":
+        import trio  # noqa: PLC0415 - the application's choice, not ours
+
+        token = trio.lowlevel.current_trio_token()
+
+        def into_trio(func: Callable[..., object], /, *args: Any) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(func, *args)
+
+        return into_trio
+    loop = asyncio.get_running_loop()
+
+    def into_asyncio(func: Callable[..., object], /, *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(func, *args)
+
+    return into_asyncio
+
+
+@final
+class Reply(Generic[T]):
+    """What a worker thread will answer to one call."""
+
+    __slots__ = ("_error", "_event", "_value", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._event = anyio.Event()
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    def settle(self, value: T | None, error: BaseException | None) -> None:
+        """Store the answer and wake whoever waits. In the loop's thread."""
+        self._value, self._error, self.done = value, error, True
+        self._event.set()
+
+    async def wait(self) -> T:
+        """Wait for the answer; a cancellation leaves the call going on in its thread."""
+        await self._event.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+
+@final
+class WorkerThread:
+    """A daemon thread that runs callables one after the other, for either loop.
+
+    A daemon, so that user code which never returns cannot keep the interpreter from exiting.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._queue: SimpleQueue[tuple[Callable[[], Any], Reply[Any]] | None] = SimpleQueue()
+        self._soon = soon_from_threads()
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, func: Callable[[], T]) -> Reply[T]:
+        """Queue a call."""
+        reply: Reply[T] = Reply()
+        self._queue.put((func, reply))
+        return reply
+
+    async def call(self, func: Callable[[], T]) -> T:
+        """Run a call to its end: a cancellation from outside is held back until it is done."""
+        reply = self.submit(func)
+        with anyio.CancelScope(shield=True):
+            return await reply.wait()
+
+    def stop(self) -> None:
+        """Let the thread end once it has done what is queued; does not wait for it."""
+        self._queue.put(None)
+
+    def join(self) -> None:
+        """Wait for the thread's end; blocks."""
+        self._thread.join()
+
+    def _main(self) -> None:
+        while (item := self._queue.get()) is not None:
+            func, reply = item
+            value: Any = None
+            error: BaseException | None = None
+            try:
+                value = func()
+            except BaseException as raised:  # noqa: BLE001 - user code may raise anything; the caller gets it
+                error = raised
+            self._soon(reply.settle, value, error)
+            del item, func, reply, value, error

@@ -1,0 +1,336 @@
+"""The job store protocol and its contract.
+
+A store keeps jobs and the ledger of runs. It takes and returns frozen values in batches. It does
+not publish events, log decisions, read a clock of its own process beside the one it is given, or
+know policies: whatever is to be decided arrives as a pure function, called inside the transaction
+that locked the row. `asyncsched.testing.check_store` tries every sentence of this page on a store.
+
+Rules for every method:
+
+* It is one atomic step: done whole, or not at all and an error raised. A cancellation either
+  arrives before it was begun (nothing is done) or is held back until it is done.
+* Losing a race is a returned fact, not an exception.
+* An item that cannot be decoded, or whose planner raises, is parked in the same transaction (state
+  ``parked`` with the reason) and reported; it never spoils the batch, and is never deleted.
+* Instants are Unix microseconds on the store's own clock, which `now` reads.
+* `StoreUnavailableError` means that a later try may succeed.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import msgspec
+
+from asyncsched._engine.plan import LostPlanner, Planner
+from asyncsched.clock import Clock
+from asyncsched.job import JobRecord, JobState
+from asyncsched.run import RunRecord, RunState
+
+if TYPE_CHECKING:
+    from asyncsched.codec import Codec
+
+__all__ = [
+    "Change",
+    "Fired",
+    "Finished",
+    "JobStore",
+    "Merge",
+    "Node",
+    "Parked",
+    "Recovered",
+    "Start",
+    "StoreContext",
+]
+
+Merge: TypeAlias = Callable[[JobRecord, JobRecord], JobRecord]
+"""(the job as stored, the job as newly defined) -> the job as it is to be stored."""
+
+Change: TypeAlias = Callable[[JobRecord, int], JobRecord]
+"""(the job as stored, now) -> the job as it is to be stored; raises to leave it as it is."""
+
+
+class StoreContext(msgspec.Struct, frozen=True):
+    """What a store is opened with.
+
+    ``clock`` is for stores whose clock is that of this host; ``new_run_id`` yields ids for rows
+    that a store has to make itself.
+    """
+
+    clock: Clock
+    codec: "Codec"
+    new_run_id: Callable[[], str]
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """One running scheduler, as it makes itself known to the others.
+
+    ``process`` identifies the operating system's process well enough to prove later that it is
+    gone (empty where that cannot be done).
+    """
+
+    id: str
+    name: str | None = None
+    process: str = ""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """A run that this node has just claimed (state ``running``, its attempt counted), and its job."""
+
+    job: JobRecord
+    run: RunRecord
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A job that was taken out of the firing because it cannot be read or planned."""
+
+    job_id: str
+    reason: str
+
+
+class Fired(msgspec.Struct, frozen=True):
+    """What one `JobStore.fire_due` did; everything in it is committed.
+
+    ``verdicts`` are the rows of fires that did not run, ``finished`` the ids of jobs removed
+    because they have neither another instant nor a run left.
+    """
+
+    starts: Sequence[Start] = ()
+    verdicts: Sequence[RunRecord] = ()
+    parked: Sequence[Parked] = ()
+    finished: Sequence[str] = ()
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """What one `JobStore.finish` did.
+
+    ``refused`` are the given rows whose (id, node, attempt) no longer held: they were not applied.
+    ``finished`` are the ids of jobs removed because nothing is left of them; ``pending`` says that
+    runs are waiting of which some may now be startable.
+    """
+
+    refused: Sequence[RunRecord] = ()
+    finished: Sequence[str] = ()
+    pending: bool = False
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What one `JobStore.recover` did: ``runs`` of dead nodes as they are now (pending or lost)."""
+
+    runs: Sequence[RunRecord] = ()
+    finished: Sequence[str] = ()
+
+
+class JobStore(Protocol):
+    """Where jobs and runs live.
+
+    Attributes:
+        persistent: whether jobs outlive the process; arguments must then be encodable and tasks
+            found by name.
+        shared: whether other processes may work on the same store.
+        label: what people see: a URL without its password.
+    """
+
+    @property
+    def persistent(self) -> bool: ...
+
+    @property
+    def shared(self) -> bool: ...
+
+    @property
+    def label(self) -> str: ...
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def open(self, context: StoreContext) -> None:
+        """Open the store, create or migrate its tables.
+
+        Raises:
+            StoreUnavailableError: it cannot be reached or written to.
+            StoreSchemaError: its tables are of a newer version, or it is not such a store at all;
+                nothing was changed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close it; closing twice is no error. It may be opened again."""
+        ...
+
+    async def now(self) -> int:
+        """Return the store's clock in Unix microseconds; it judges what is due and whose lease ran out."""
+        ...
+
+    async def watch(self, hint: Callable[[], None]) -> None:
+        """Call ``hint`` whenever other processes may have changed something; runs until cancelled.
+
+        Hints may come too often and may get lost: they only shorten waits.
+        """
+        ...
+
+    # -- definitions -------------------------------------------------------------------------
+
+    async def add(
+        self, jobs: Sequence[JobRecord], *, merge: Merge | None = None, runs: Sequence[RunRecord] = ()
+    ) -> list[JobRecord]:
+        """Add jobs, all or none, and runs of theirs beside them.
+
+        A new job whose id the ledger knows from a removed one continues its revisions, so that
+        (job id, revision, fire time) stays unique.
+
+        Args:
+            jobs: any number.
+            merge: what to do with an id that exists; ``None`` refuses.
+            runs: pending runs of these jobs, added in the same transaction.
+
+        Returns:
+            The rows as stored, in the order given.
+
+        Raises:
+            JobExistsError: ids exist already, or twice in ``jobs``, and there is no ``merge``.
+        """
+        ...
+
+    async def update(self, job_ids: Sequence[str], change: Change) -> list[JobRecord]:
+        """Change jobs in one transaction; the version of each is raised.
+
+        Returns:
+            The rows as stored now; ids that do not exist are left out. A job that neither has
+            another instant nor a run left is removed all the same and returned as it last was.
+
+        Raises:
+            Whatever ``change`` raises; nothing is changed then.
+        """
+        ...
+
+    async def remove(self, job_ids: Sequence[str] | None) -> list[str]:
+        """Remove jobs (``None``: all) and cancel their pending runs; running ones go on.
+
+        Returns:
+            The ids that were there.
+        """
+        ...
+
+    async def get(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Return these jobs, in the order given; ids that do not exist are left out.
+
+        A row that cannot be decoded is returned with the state ``parked`` and the reason.
+        """
+        ...
+
+    async def query(
+        self,
+        *,
+        tag: str | None = None,
+        state: JobState | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[JobRecord]:
+        """Return jobs in the order of their ids, those after the id ``after``; undecodable ones as in `get`."""
+        ...
+
+    # -- firing ------------------------------------------------------------------------------
+
+    async def next_wakeup(self) -> int | None:
+        """Return when something can next be fired or started, ``None`` for never.
+
+        Counts active jobs by ``due_at`` and pending runs by ``scheduled_time``, the latter only
+        where their job has a free slot (fewer runs running than ``max_instances``).
+        """
+        ...
+
+    async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:
+        """Lock, plan and commit up to ``limit`` due jobs, by priority (larger first), then ``due_at``.
+
+        For each the planner is called with how many of its runs are running (on live nodes or dead
+        ones not yet recovered) and pending; its decision is written whole. If the planner raises,
+        the job is parked. A job left without a next instant and without a run that is not over is
+        removed.
+        """
+        ...
+
+    async def start_pending(self, node: str, limit: int) -> list[Start]:
+        """Claim pending runs that are due and whose job has a free slot.
+
+        Ordered by priority (larger first), then ``scheduled_time``. Each becomes ``running``, owned
+        by ``node``, with its attempt counted up by one and ``started_at`` set. A run whose job
+        cannot be read is left alone; one whose job is gone is cancelled.
+        """
+        ...
+
+    async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+        """Write the outcomes of attempts in one transaction.
+
+        Each given row replaces the stored one if that is ``running`` under the same (id, node,
+        attempt) and is refused otherwise. ``node`` of the given row names the node that ran it; a
+        row that is given as ``pending`` is stored without its node. Jobs left with nothing are
+        removed; ``keep_runs`` may be applied here or in `prune`.
+        """
+        ...
+
+    # -- the ledger --------------------------------------------------------------------------
+
+    async def enqueue(self, runs: Sequence[RunRecord]) -> None:
+        """Add pending runs of jobs that exist.
+
+        Raises:
+            JobNotFoundError: one does not; nothing is added.
+        """
+        ...
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        """Return one run, or ``None``."""
+        ...
+
+    async def query_runs(
+        self,
+        *,
+        job_id: str | None = None,
+        state: RunState | None = None,
+        since: int | None = None,
+        at: int | None = None,
+        limit: int = 100,
+    ) -> list[RunRecord]:
+        """Return rows of the ledger, newest ``fire_time`` first.
+
+        Args:
+            job_id: of one job only.
+            state: in one state only.
+            since: with a ``fire_time`` at or after that.
+            at: only rows that cover that very instant: ``fire_time == at``, or a range around it.
+            limit: at most that many.
+        """
+        ...
+
+    async def cancel_pending(self, run_id: str) -> RunRecord | None:
+        """Record a pending run as ``cancelled``; return it, or ``None`` when it is not pending."""
+        ...
+
+    async def prune(self, history: int | None, limit: int) -> int:
+        """Remove finished rows beyond ``keep_runs`` of their job or older than ``history`` microseconds.
+
+        At most ``limit`` rows a call.
+
+        Returns:
+            How many were removed; fewer than ``limit`` means that nothing is left to remove.
+        """
+        ...
+
+    # -- nodes -------------------------------------------------------------------------------
+
+    async def join(self, node: Node, lease: int) -> None:
+        """Make a node known, with a lease of that many microseconds on the store's clock."""
+        ...
+
+    async def renew(self, node_id: str, lease: int) -> bool:
+        """Renew the lease; ``False`` when it ran out and the node was given up: it must stop its runs."""
+        ...
+
+    async def recover(self, planner: LostPlanner) -> Recovered:
+        """Give up nodes whose lease ran out or whose process is provably gone, with their runs.
+
+        The planner is asked for each run that such a node had running.
+        """
+        ...
+
+    async def leave(self, node_id: str) -> None:
+        """Forget a node that has no run left; its lease is simply left to run out otherwise."""
+        ...
