@@ -10,20 +10,19 @@ from typing import Any, Protocol
 
 import msgspec
 
+from asyncsched.context import RunScope
 from asyncsched.run import Outcome
 
 __all__ = ["Call", "Executor"]
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One attempt to be made: the callable, its arguments and the names it is known by."""
+    """One attempt to be made: the callable, its arguments, and what `current_run` is to tell there."""
 
     func: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    job_id: str
-    run_id: str
-    attempt: int
+    scope: RunScope
 
 
 class Executor(Protocol):
