@@ -1,0 +1,46 @@
+# Every target sets up .venv by itself. Needed: Python >= 3.11 with pip, and make.
+#   make test PYTHON=/path/to/python3    chooses the interpreter
+#   make test ARGS="-k cron -x"          hands arguments to pytest
+PYTHON ?=
+ARGS ?=
+export PYTHON
+
+run := .venv/bin/python
+sources := asyncsched tests $(wildcard examples benchmarks)
+
+.PHONY: demo test check lint types coverage bench clean
+.DELETE_ON_ERROR:
+
+test: .venv/.ready
+	@$(run) -m pytest $(ARGS)
+
+demo: .venv/.ready
+	@$(run) examples/demo.py $(ARGS)
+
+check: lint types coverage
+
+lint: .venv/.ready
+	$(run) -m ruff check .
+	$(run) -m ruff format --check .
+	$(run) -m flake8 $(sources)
+	.venv/bin/lint-imports --no-logo
+
+types: .venv/.ready
+	$(run) -m mypy
+	$(run) -m pyright
+	$(run) -m pyright --verifytypes asyncsched --ignoreexternal
+
+coverage: .venv/.ready
+	$(run) -m coverage erase
+	$(run) -m coverage run -m pytest $(ARGS)
+	$(run) -m coverage combine --quiet
+	$(run) -m coverage report --fail-under=95
+
+bench: .venv/.ready
+	@$(run) -m benchmarks $(ARGS)
+
+.venv/.ready: pyproject.toml .ci/setup
+	@sh .ci/setup
+
+clean:
+	rm -rf .venv .bench .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

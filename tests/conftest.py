@@ -1,0 +1,72 @@
+"""The matrix that backend-neutral tests run over, and the account of what it left out."""
+
+import importlib.util
+import re
+from collections import Counter
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+_HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
+_BACKENDS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "asyncio": ("asyncio", {}),
+    "asyncio+uvloop": ("asyncio", {"use_uvloop": True}),
+    "trio": ("trio", {}),
+}
+
+# The machine that runs the suite may be busy: how long an example takes says nothing here.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+
+def _cell(name: str) -> Any:
+    missing = name == "asyncio+uvloop" and not _HAS_UVLOOP
+    marks = [pytest.mark.skip(reason="uvloop is not installed")] if missing else []
+    return pytest.param(_BACKENDS[name], id=name, marks=marks)
+
+
+@pytest.fixture(scope="module", params=[_cell(name) for name in _BACKENDS])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """The loop that a test marked ``anyio`` runs on: every one of the matrix in turn."""
+    backend: tuple[str, dict[str, Any]] = request.param
+    return backend
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        choices=list(_BACKENDS),
+        default=None,
+        help="run only this loop of the matrix; may be given several times",
+    )
+
+
+def _backend_of(item: pytest.Item) -> str | None:
+    callspec: Any = getattr(item, "callspec", None)
+    chosen = None if callspec is None else callspec.params.get("anyio_backend")
+    return next((name for name, backend in _BACKENDS.items() if backend == chosen), None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("--backend")
+    if not wanted:
+        return
+    left_out = [item for item in items if _backend_of(item) not in {None, *wanted}]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count the cells that did not run, by reason, so that none is missed in silence."""
+    skipped: list[pytest.TestReport] = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(_reason(report) for report in skipped)
+    terminalreporter.write_line(f"cells of the matrix that did not run: {reasons.total()}")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"  {count} x {reason}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    return re.sub(r"^Skipped: ", "", text)
