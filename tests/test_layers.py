@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,15 @@ def test_imports_point_downwards(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(sys, "path", [*sys.path])  # the linter adds the working directory to it
     status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
     assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_every_module_of_the_engine_has_its_line() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = (contract for contract in project["tool"]["importlinter"]["contracts"] if contract["id"] == "layers")
+    named = {module.strip(" ()") for line in layers["layers"] for module in line.split("|")}
+    modules = {f"_engine.{path.stem}" for path in (ROOT / "asyncsched" / "_engine").glob("[!_]*.py")}
+    assert modules - named == set(), "give each a line in [tool.importlinter] of pyproject.toml"
+    assert {name for name in named if name.startswith("_engine.")} - modules == set(), "gone; take it out there"
 
 
 def test_nothing_in_the_package_imports_its_public_face() -> None:
