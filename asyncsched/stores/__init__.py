@@ -1,0 +1,22 @@
+"""Where jobs live: the protocol, and the stores that come with asyncsched.
+
+`SQLiteJobStore` is imported when it is first asked for, so that its driver is loaded only then.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from asyncsched.stores.base import JobStore
+from asyncsched.stores.memory import MemoryJobStore
+
+if TYPE_CHECKING:
+    from asyncsched.stores.sqlite import SQLiteJobStore
+
+__all__ = ["JobStore", "MemoryJobStore", "SQLiteJobStore"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SQLiteJobStore":
+        from asyncsched.stores.sqlite import SQLiteJobStore  # noqa: PLC0415 - loads a driver; see above
+
+        return SQLiteJobStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,206 @@
+"""The memory store: the reference that every other store is compared with."""
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+import anyio
+import anyio.lowlevel
+
+from asyncsched._engine.plan import LostPlanner, Planner
+from asyncsched.clock import Clock
+from asyncsched.errors import SchedulerStateError
+from asyncsched.job import JobRecord, JobState
+from asyncsched.run import RunRecord, RunState
+from asyncsched.stores._memory_state import MemoryState
+from asyncsched.stores.base import Change, Fired, Finished, Merge, Node, Recovered, Start, StoreContext
+
+__all__ = ["MemoryJobStore"]
+
+
+@final
+class MemoryJobStore:
+    """Keeps jobs and runs in this process, for as long as this object lives.
+
+    Nothing survives the process. Rows of removed jobs are bounded to 10,000 in all, the oldest are
+    dropped; other rows are kept as ``keep_runs`` and ``history`` say. Closing keeps everything, so
+    that the same object may be opened again. Not to be used from two event loops at once.
+
+    Every method is a checkpoint, then one synchronous step: a cancellation arrives before anything
+    is done, or not at all.
+    """
+
+    def __init__(self) -> None:
+        self._state = MemoryState()
+        self._opened_with: Clock | None = None
+
+    def __repr__(self) -> str:
+        return "MemoryJobStore()"
+
+    @property
+    def persistent(self) -> bool:
+        """``False``: jobs end with the process."""
+        return False
+
+    @property
+    def shared(self) -> bool:
+        """``False``: no other process can work on it."""
+        return False
+
+    @property
+    def label(self) -> str:
+        """``memory://``."""
+        return "memory://"
+
+    @property
+    def _now(self) -> int:
+        if self._opened_with is None:
+            raise SchedulerStateError(
+                f"{self!r} was used before it was opened; start the scheduler that it belongs to, or call open() first"
+            )
+        return self._opened_with.now_us()
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def open(self, context: StoreContext) -> None:
+        """Take the context's clock; see `JobStore.open`."""
+        await anyio.lowlevel.checkpoint()
+        self._opened_with = context.clock
+
+    async def close(self) -> None:
+        """Keep everything; see `JobStore.close`."""
+        await anyio.lowlevel.checkpoint()
+
+    async def now(self) -> int:
+        """Return the context's clock; see `JobStore.now`."""
+        await anyio.lowlevel.checkpoint()
+        return self._now
+
+    async def watch(self, hint: Callable[[], None]) -> None:  # noqa: ARG002 - there is nobody who could change anything
+        """Wait until cancelled; see `JobStore.watch`."""
+        await anyio.sleep_forever()
+
+    # -- definitions -------------------------------------------------------------------------
+
+    async def add(
+        self, jobs: Sequence[JobRecord], *, merge: Merge | None = None, runs: Sequence[RunRecord] = ()
+    ) -> list[JobRecord]:
+        """Add jobs and runs, all or none; see `JobStore.add`.
+
+        Raises:
+            JobExistsError: ids exist already, or twice in ``jobs``, and there is no ``merge``.
+            JobNotFoundError: a run is of a job that is neither there nor given.
+            ConfigurationError: a run records a fire that is recorded already, or ``merge`` changed an id.
+        """
+        await anyio.lowlevel.checkpoint()
+        return self._state.add(jobs, merge, runs)
+
+    async def update(self, job_ids: Sequence[str], change: Change) -> list[JobRecord]:
+        """Change jobs; see `JobStore.update`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.update(job_ids, change, self._now)
+
+    async def remove(self, job_ids: Sequence[str] | None) -> list[str]:
+        """Remove jobs; see `JobStore.remove`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.remove(job_ids, self._now)
+
+    async def get(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Return jobs; see `JobStore.get`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.get(job_ids)
+
+    async def query(
+        self,
+        *,
+        tag: str | None = None,
+        state: JobState | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[JobRecord]:
+        """Return jobs in the order of their ids; see `JobStore.query`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.query(tag, state, limit, after)
+
+    # -- firing ------------------------------------------------------------------------------
+
+    async def next_wakeup(self) -> int | None:
+        """Return when something can next be fired or started; see `JobStore.next_wakeup`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.next_wakeup()
+
+    async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:  # noqa: ARG002 - the plan names the node
+        """Plan and write what is due; see `JobStore.fire_due`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.fire_due(self._now, limit, planner)
+
+    async def start_pending(self, node: str, limit: int) -> list[Start]:
+        """Claim pending runs; see `JobStore.start_pending`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.start_pending(node, self._now, limit)
+
+    async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+        """Write outcomes; see `JobStore.finish`. ``keep_runs`` is applied here."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.finish(runs)
+
+    # -- the ledger --------------------------------------------------------------------------
+
+    async def enqueue(self, runs: Sequence[RunRecord]) -> None:
+        """Add pending runs; see `JobStore.enqueue`.
+
+        Raises:
+            JobNotFoundError: a job does not exist; nothing is added.
+            ConfigurationError: a run records a fire that is recorded already; nothing is added.
+        """
+        await anyio.lowlevel.checkpoint()
+        self._state.enqueue(runs)
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        """Return one run; see `JobStore.get_run`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.ledger.get(run_id)
+
+    async def query_runs(
+        self,
+        *,
+        job_id: str | None = None,
+        state: RunState | None = None,
+        since: int | None = None,
+        at: int | None = None,
+        limit: int = 100,
+    ) -> list[RunRecord]:
+        """Return rows of the ledger, newest first; see `JobStore.query_runs`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.ledger.query(job_id, state, since, at, limit)
+
+    async def cancel_pending(self, run_id: str) -> RunRecord | None:
+        """Cancel a pending run; see `JobStore.cancel_pending`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.cancel_pending(run_id, self._now)
+
+    async def prune(self, history: int | None, limit: int) -> int:
+        """Remove finished rows in excess or too old; see `JobStore.prune`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.ledger.prune(None if history is None else self._now - history, limit)
+
+    # -- nodes -------------------------------------------------------------------------------
+
+    async def join(self, node: Node, lease: int) -> None:
+        """Make a node known; see `JobStore.join`."""
+        await anyio.lowlevel.checkpoint()
+        self._state.join(node.id, self._now + lease)
+
+    async def renew(self, node_id: str, lease: int) -> bool:
+        """Renew a lease; see `JobStore.renew`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.renew(node_id, self._now + lease)
+
+    async def recover(self, planner: LostPlanner) -> Recovered:
+        """Give up dead nodes; see `JobStore.recover`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.recover(self._now, planner)
+
+    async def leave(self, node_id: str) -> None:
+        """Forget a node without runs; see `JobStore.leave`."""
+        await anyio.lowlevel.checkpoint()
+        self._state.leave(node_id)
