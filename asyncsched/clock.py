@@ -14,7 +14,7 @@ from typing import Final, Protocol, final
 
 import anyio
 
-__all__ = ["EPOCH", "Clock", "SystemClock", "duration_us", "new_node_id", "process_id", "to_datetime", "to_us"]
+__all__ = ["EPOCH", "Clock", "SystemClock", "duration_us", "new_job_id", "new_node_id", "process_id", "to_datetime", "to_us"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -40,6 +40,11 @@ def duration_us(duration: float | timedelta) -> int:
 def new_node_id() -> str:
     """Return a fresh random node id: 12 lower-case hexadecimal digits."""
     return secrets.token_hex(6)
+
+
+def new_job_id() -> str:
+    """Return a fresh random job id: 16 lower-case hexadecimal digits."""
+    return secrets.token_hex(8)
 
 
 def process_id() -> int:

@@ -133,7 +133,11 @@ class LoopStalled(SchedulerEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsDropped(Event):
-    """A reader was too slow: that many events of its kind stand no longer in the channel."""
+    """A subscriber read too slowly; this stands in the place of what it did not get.
+
+    Attributes:
+        count: how many events it had asked for were dropped.
+    """
 
     count: int
 

@@ -134,7 +134,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``trigger`` is the one that fires (zone, anchor and id resolved); ``written`` is the definition
     as it was written, which reconciliation compares. ``next_fire`` is the nominal next instant and
     ``due_at`` the same plus jitter, at which it becomes due; both ``None`` when no instant is left.
-    ``revision`` counts edits of the trigger, ``version`` every write.
+    ``revision`` counts edits of the trigger, ``version`` every write. ``skip_until`` is set when a
+    pause ends: instants up to it, inclusive, are still to be recorded as skipped.
     """
 
     id: str
@@ -157,6 +158,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     state: JobState = "active"
     reason: str | None = None
     paused_at: int | None = None
+    skip_until: int | None = None
 
 
 class JobControl(Protocol):
@@ -208,7 +210,7 @@ class Job(Generic[P, R]):
 
     @property
     def name(self) -> str:
-        """A name for people; the id where none was given."""
+        """A name for people; the function's own where none was given."""
         return self.record.name
 
     @property
@@ -264,7 +266,12 @@ class Job(Generic[P, R]):
     @property
     def next_run_time(self) -> datetime | None:
         """The nominal next instant (aware, UTC); ``None`` while paused or when none is left."""
-        return _instant(self.record.next_fire) if self.record.state == "active" else None
+        record = self.record
+        if record.state != "active" or record.next_fire is None:
+            return None
+        if record.skip_until is not None and record.next_fire <= record.skip_until and record.trigger is not None:
+            return _instant(record.trigger.next_us(record.skip_until))
+        return _instant(record.next_fire)
 
     @property
     def last_run_time(self) -> datetime | None:
@@ -339,9 +346,9 @@ class Job(Generic[P, R]):
 
     def upcoming(self, n: int = 10) -> list[datetime]:
         """Return the job's next ``n`` nominal instants (aware), earliest first."""
-        if self.record.trigger is None or self.record.next_fire is None:
+        first = self.next_run_time
+        if self.record.trigger is None or first is None:
             return []
-        first = to_datetime(self.record.next_fire)
         return [first, *self.record.trigger.upcoming(first, n - 1)]
 
     async def pause(self, *, reason: str | None = None) -> "Job[P, R]":

@@ -1,0 +1,51 @@
+"""The timeouts of running attempts: one heap, one waiter, however many runs."""
+
+import heapq
+from collections.abc import Callable
+from typing import final
+
+import anyio
+
+from asyncsched.clock import Clock
+
+__all__ = ["Deadlines"]
+
+
+@final
+class Deadlines:
+    """Calls back for each run that is still there when its time is up."""
+
+    def __init__(self, clock: Clock, expired: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._expired = expired
+        self._heap: list[tuple[float, str]] = []
+        self._live: dict[str, float] = {}
+        self._earlier = anyio.Event()
+
+    def add(self, run_id: str, timeout: int) -> None:
+        """Give a run that many microseconds from now on."""
+        deadline = self._clock.monotonic() + timeout / 1_000_000
+        if not self._heap or deadline < self._heap[0][0]:
+            self._earlier.set()
+        self._live[run_id] = deadline
+        heapq.heappush(self._heap, (deadline, run_id))
+
+    def discard(self, run_id: str) -> None:
+        """Forget a run that has ended; its heap entry goes when it comes up."""
+        self._live.pop(run_id, None)
+
+    async def watch(self) -> None:
+        """Wait for deadlines and report them; runs until cancelled."""
+        while True:
+            self._earlier = anyio.Event()
+            self._expire()
+            seconds = None if not self._heap else self._heap[0][0] - self._clock.monotonic()
+            await self._clock.wait(self._earlier, seconds)
+
+    def _expire(self) -> None:
+        now = self._clock.monotonic()
+        while self._heap and (self._heap[0][0] <= now or self._heap[0][1] not in self._live):
+            deadline, run_id = heapq.heappop(self._heap)
+            if self._live.get(run_id) == deadline:
+                del self._live[run_id]
+                self._expired(run_id)

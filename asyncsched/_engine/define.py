@@ -1,0 +1,339 @@
+"""From a definition as written to the row of a job, and from one row to the next. Pure functions."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from datetime import datetime, tzinfo
+from typing import Any, Final, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from asyncsched._engine.plan import schedule_fire
+from asyncsched._engine.policies import overlay
+from asyncsched.clock import to_datetime, to_us
+from asyncsched.errors import ConfigurationError, InvalidTriggerError
+from asyncsched.job import JobRecord, JobState, Policies
+from asyncsched.spec import JOB_OPTIONS, POLICY_OPTIONS, JobSpec
+from asyncsched.tasks import TaskRegistry, is_coroutine_function
+from asyncsched.triggers import trigger_from_alias
+from asyncsched.triggers.base import Trigger
+
+__all__ = [
+    "ExhaustedTriggerError",
+    "Surroundings",
+    "check_arguments",
+    "define",
+    "is_coroutine",
+    "merge",
+    "modify",
+    "pause",
+    "reschedule",
+    "resume",
+    "trigger_of",
+]
+
+EDITABLE: Final = (JOB_OPTIONS - {"id", "store", "paused", "replace_existing"}) | {"func", "trigger"}
+MAX_TEXT: Final = 1000
+
+
+class ExhaustedTriggerError(InvalidTriggerError):
+    """The trigger yields no instant any more; the job would never fire."""
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What a definition is read in: the scheduler's defaults, zone and registry, and the moment."""
+
+    policies: Policies
+    timezone: tzinfo
+    tasks: TaskRegistry
+    now: int
+    durable: bool
+    new_id: Callable[[], str]
+
+
+def define(spec: JobSpec, around: Surroundings) -> JobRecord:
+    """Return the row of a newly defined job.
+
+    Raises:
+        ConfigurationError: an option is unknown or out of range, the task cannot be called so, or
+            the trigger yields no instant any more.
+        TaskNotRegisteredError: ``func`` is a name that is not registered.
+    """
+    options, trigger_args = split_options(spec.trigger, spec.options)
+    written = trigger_of(spec.trigger, trigger_args, around.timezone)
+    task, func = _task(spec.func, around)
+    job_id = _text("id", options["id"]) if options.get("id") is not None else around.new_id()
+    trigger = None if written is None else written.anchored(to_datetime(around.now)).for_job(job_id)
+    args, kwargs = _arguments(func, options)
+    policies = _policies(around.policies, trigger, options)
+    nominal = _first_fire(trigger, options.get("next_run_time"), around)
+    paused = bool(options.get("paused", False))
+    job = JobRecord(
+        id=job_id,
+        task=task,
+        name=_text("name", options.get("name") or getattr(func, "__name__", task)),
+        executor=_executor(options.get("executor"), func),
+        trigger=trigger,
+        written=written,
+        policies=policies,
+        args=args,
+        kwargs=kwargs,
+        tags=_tags(options.get("tags", ())),
+        metadata=dict(options["metadata"]) if options.get("metadata") else _NOTHING,
+        added_at=around.now,
+        next_fire=nominal,
+        due_at=nominal,
+        state="paused" if paused else "active",
+        paused_at=around.now if paused else None,
+    )
+    return job if policies.jitter is None else schedule_fire(job, nominal)
+
+
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+def split_options(trigger: object, given: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Part a job's own options from the arguments of a trigger given by its alias.
+
+    Raises:
+        ConfigurationError: a keyword is neither.
+    """
+    extra = given.keys() - JOB_OPTIONS
+    if not extra:
+        return given, {}
+    if not isinstance(trigger, str):
+        name = sorted(extra)[0]
+        near = difflib.get_close_matches(name, JOB_OPTIONS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigurationError(
+            f"{name!r} is not an option of a job{hint} (arguments of a trigger are only taken "
+            "with its alias, as in add_job(f, 'cron', hour=8))"
+        )
+    return {k: v for k, v in given.items() if k in JOB_OPTIONS}, {k: given[k] for k in extra}
+
+
+def trigger_of(trigger: object, trigger_args: Mapping[str, Any], timezone: tzinfo) -> Trigger | None:
+    """Return the trigger as written, with the scheduler's zone filled in where it names none.
+
+    Raises:
+        ConfigurationError: it is neither a trigger nor the alias of one.
+    """
+    if trigger is None:
+        return None
+    if isinstance(trigger, str):
+        trigger = trigger_from_alias(trigger, **trigger_args)
+    if not isinstance(trigger, Trigger):
+        raise ConfigurationError(
+            f"trigger={trigger!r} is not a trigger; write cron(...), every(...), at(...), one of the aliases "
+            "'date', 'interval', 'cron', or None for due now"
+        )
+    return trigger.with_timezone(timezone)
+
+
+def merge(stored: JobRecord, new: JobRecord) -> JobRecord:
+    """Return what a job becomes when it is defined again.
+
+    An unchanged trigger keeps its anchor and next fire; a changed one starts anew from now. A pause
+    stays; a parked job gets another chance.
+    """
+    paused = stored.state == "paused"
+    state: JobState = "paused" if paused else new.state
+    kept = replace(
+        new,
+        added_at=stored.added_at,
+        version=stored.version,
+        revision=stored.revision,
+        last_fire=stored.last_fire,
+        state=state,
+        reason=stored.reason if paused else None,
+        paused_at=stored.paused_at if paused else new.paused_at,
+        skip_until=stored.skip_until,
+    )
+    if stored.written == new.written and new.written is not None:
+        kept = replace(kept, trigger=stored.trigger)
+        same_due = stored.policies.jitter == new.policies.jitter
+        return (
+            replace(kept, next_fire=stored.next_fire, due_at=stored.due_at)
+            if same_due
+            else schedule_fire(kept, stored.next_fire)
+        )
+    return replace(kept, revision=stored.revision + 1, skip_until=None)
+
+
+def modify(job: JobRecord, changes: Mapping[str, Any], around: Surroundings) -> JobRecord:
+    """Return the job with some of its options changed; a new trigger starts from now.
+
+    Raises:
+        ConfigurationError: an option is unknown, cannot be changed, or is out of range.
+        TaskNotRegisteredError: ``func`` is a name that is not registered.
+    """
+    changes, trigger_args = split_options(changes.get("trigger"), _checked_names(changes))
+    if "trigger" in changes:
+        job = reschedule(job, trigger_of(changes["trigger"], trigger_args, around.timezone), around)
+    if "func" in changes:
+        task, func = _task(changes["func"], around)
+        job = replace(job, task=task, executor=_executor(None, func))
+    func = around.tasks.find(job.task) if around.tasks.knows(job.task) else None
+    if "args" in changes or "kwargs" in changes or "func" in changes:
+        args, kwargs = _arguments(func, {"args": job.args, "kwargs": job.kwargs, **changes})
+        job = replace(job, args=args, kwargs=kwargs)
+    policies = overlay(job.policies, {k: v for k, v in changes.items() if k in POLICY_OPTIONS})
+    job = schedule_fire(replace(job, policies=policies), job.next_fire)
+    if changes.get("next_run_time") is not None:
+        job = schedule_fire(job, _instant("next_run_time", changes["next_run_time"], around.timezone))
+    return replace(job, **_plain_changes(changes, func))
+
+
+def _checked_names(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    fixed = sorted(changes.keys() & (JOB_OPTIONS - EDITABLE))
+    if fixed:
+        raise ConfigurationError(
+            f"{fixed[0]!r} of a job cannot be changed by modify_job; changeable are {', '.join(sorted(EDITABLE))}"
+        )
+    return {name: value for name, value in changes.items() if value is not ...}
+
+
+def _plain_changes(changes: Mapping[str, Any], func: Callable[..., Any] | None) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    if changes.get("name") is not None:
+        plain["name"] = _text("name", changes["name"])
+    if "tags" in changes:
+        plain["tags"] = _tags(changes["tags"])
+    if "metadata" in changes:
+        plain["metadata"] = dict(changes["metadata"])
+    if changes.get("executor") is not None:
+        plain["executor"] = _executor(changes["executor"], func)
+    return plain
+
+
+def reschedule(job: JobRecord, written: Trigger | None, around: Surroundings) -> JobRecord:
+    """Return the job under another trigger: a new revision whose first fire lies after now.
+
+    Raises:
+        ConfigurationError: the trigger yields no instant any more.
+    """
+    trigger = None if written is None else written.anchored(to_datetime(around.now)).for_job(job.id)
+    nominal = _first_fire(trigger, None, around)
+    edited = replace(job, written=written, trigger=trigger, revision=job.revision + 1, skip_until=None)
+    if edited.state == "parked":
+        edited = replace(edited, state="active", reason=None)
+    return schedule_fire(edited, nominal)
+
+
+def pause(job: JobRecord, now: int, reason: str | None) -> JobRecord:
+    """Return the job paused; one that is paused already keeps its time and takes the new reason."""
+    since = job.paused_at if job.state == "paused" else now
+    return replace(job, state="paused", reason=reason, paused_at=since)
+
+
+def resume(job: JobRecord, now: int, *, from_past: bool) -> JobRecord:
+    """Return the job active again; unless ``from_past``, what it missed while paused is skipped."""
+    if job.state == "active":
+        return job
+    resumed = replace(job, state="active", reason=None, paused_at=None)
+    if from_past or job.next_fire is None or job.next_fire > now:
+        return resumed
+    return replace(resumed, skip_until=now, due_at=min(job.due_at or now, now))
+
+
+def _task(func: object, around: Surroundings) -> tuple[str, Callable[..., Any]]:
+    if isinstance(func, str):
+        return func, around.tasks.find(func)
+    if not callable(func):
+        raise ConfigurationError(f"{func!r} is neither callable nor the name of a registered task")
+    name = around.tasks.name_of(func)
+    if around.durable:
+        around.tasks.require_durable(func, name)
+    return name, func
+
+
+def _first_fire(trigger: Trigger | None, given: object, around: Surroundings) -> int:
+    if given is not None:
+        return _instant("next_run_time", given, around.timezone)
+    if trigger is None:
+        return around.now
+    nominal = trigger.first_us(around.now)
+    if nominal is None:
+        raise ExhaustedTriggerError(f"{trigger!r} has no instant after now; the job would never fire")
+    return nominal
+
+
+def _instant(name: str, value: object, timezone: tzinfo) -> int:
+    if not isinstance(value, datetime):
+        raise ConfigurationError(f"{name}={value!r} is not a datetime")
+    return to_us(value if value.tzinfo is not None else value.replace(tzinfo=timezone))
+
+
+def _policies(base: Policies, trigger: Trigger | None, options: Mapping[str, Any]) -> Policies:
+    named = POLICY_OPTIONS & options.keys()
+    if trigger is not None and trigger.jitter is not None and options.get("jitter", ...) is ...:
+        return overlay(base, {**{name: options[name] for name in named}, "jitter": trigger.jitter})
+    return overlay(base, {name: options[name] for name in named}) if named else base
+
+
+def _arguments(
+    func: Callable[..., Any] | None, options: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    args, kwargs = options.get("args", ()), options.get("kwargs", _NOTHING)
+    if isinstance(args, str | bytes) or not hasattr(args, "__iter__"):
+        raise ConfigurationError(f"args={args!r} must be a sequence such as a tuple; write args=({args!r},)")
+    if not isinstance(kwargs, Mapping):
+        raise ConfigurationError(f"kwargs={kwargs!r} must be a mapping of names to values")
+    args, kwargs = tuple(args), cast("Mapping[str, Any]", kwargs)
+    if func is not None:
+        check_arguments(func, args, kwargs)
+    return args, dict(kwargs) if kwargs else _NOTHING
+
+
+def check_arguments(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments that a task cannot be called with.
+
+    Raises:
+        ConfigurationError: they do not fit its signature.
+    """
+    signature = _signature(func)
+    if signature is None or (not args and not kwargs and not signature.parameters):
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(func, "__qualname__", repr(func))
+        raise ConfigurationError(f"{name}{signature} cannot be called so: {error}; correct args or kwargs") from None
+
+
+@functools.lru_cache(maxsize=512)
+def _signature(func: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(func)
+    except (TypeError, ValueError):  # some built-ins have none
+        return None
+
+
+def _executor(given: object, func: Callable[..., Any] | None) -> str:
+    if given is None:
+        return "async" if func is not None and is_coroutine(func) else "thread"
+    if not isinstance(given, str):
+        raise ConfigurationError(f"executor={given!r} must be the name of an executor")
+    return given
+
+
+@functools.lru_cache(maxsize=512)
+def is_coroutine(func: Callable[..., Any]) -> bool:
+    """Tell whether calling it gives a coroutine; remembered, because looking is slow."""
+    return is_coroutine_function(func)
+
+
+def _tags(given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        raise ConfigurationError(f"tags={given!r} must be a sequence of strings; write tags=[{given!r}]")
+    return tuple(_text("tags", tag) for tag in cast("Any", given))
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value or len(value) > MAX_TEXT:
+        raise ConfigurationError(f"{name}={value!r:.80} must be a text of 1 to {MAX_TEXT} characters")
+    if "\0" in value:
+        raise ConfigurationError(f"{name}={value!r:.80} contains a NUL, which stores cannot hold")
+    return value

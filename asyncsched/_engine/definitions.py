@@ -1,0 +1,235 @@
+"""Jobs over all stores of a scheduler: find, add, change, remove, and tell of it.
+
+Before the start the places are staging stores in memory; `Definitions.write_staged` moves what was
+added there into the real ones.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from logging import getLogger
+from typing import Any, Final, NamedTuple, final
+
+from asyncsched import events
+from asyncsched._engine.announcer import Announcer
+from asyncsched._engine.define import ExhaustedTriggerError, Surroundings, define, is_coroutine, merge
+from asyncsched.clock import Clock
+from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError
+from asyncsched.executors.base import Executor
+from asyncsched.job import JobRecord, JobState, Policies
+from asyncsched.spec import JobSpec
+from asyncsched.stores.base import Change, JobStore
+from asyncsched.tasks import TaskRegistry
+
+__all__ = ["Definitions", "Placed"]
+
+logger: Final = getLogger("asyncsched")
+
+NEAREST: Final = 3
+
+
+class Placed(NamedTuple):
+    """A job and the name of the store that it lives in."""
+
+    store: str
+    record: JobRecord
+
+
+@final
+class Definitions:
+    """The jobs of one scheduler."""
+
+    def __init__(
+        self,
+        *,
+        places: Mapping[str, JobStore],
+        durable: Callable[[str], bool],
+        policies: Policies,
+        timezone: Callable[[], tzinfo],
+        tasks: TaskRegistry,
+        executors: Mapping[str, Executor],
+        clock: Clock,
+        new_id: Callable[[], str],
+        announcer: Announcer,
+        changed: Callable[[str, JobRecord | None], None],
+    ) -> None:
+        self._places = places
+        self._durable = durable
+        self._policies = policies
+        self._timezone = timezone
+        self._tasks = tasks
+        self._executors = executors
+        self._clock = clock
+        self._new_id = new_id
+        self._announcer = announcer
+        self._changed = changed
+
+    def place(self, name: str) -> JobStore:
+        """Return the store of that name.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        store = self._places.get(name)
+        if store is None:
+            known = ", ".join(map(repr, self._places))
+            raise ConfigurationError(f"there is no job store named {name!r}; there are {known}")
+        return store
+
+    def surroundings(self, store: str, now: int) -> Surroundings:
+        """Return what a definition for that store is read in."""
+        return Surroundings(
+            self._policies, self._timezone(), self._tasks, now, self._durable(store), self._new_id
+        )
+
+    def define(self, spec: JobSpec, store: str, now: int) -> JobRecord:
+        """Return the row of a new job, checked against what this scheduler has.
+
+        Raises:
+            ConfigurationError: something in it is wrong.
+            TaskNotRegisteredError: its task is not known.
+        """
+        record = define(spec, self.surroundings(store, now))
+        self.check_executor(record)
+        return record
+
+    def check_executor(self, record: JobRecord) -> None:
+        """Refuse an executor that is not there or cannot run the task.
+
+        Raises:
+            ConfigurationError: it is so.
+        """
+        executor = self._executors.get(record.executor)
+        if executor is None:
+            known = ", ".join(map(repr, self._executors))
+            raise ConfigurationError(f"there is no executor named {record.executor!r}; there are {known}")
+        if not executor.accepts_coroutines and is_coroutine(self._tasks.find(record.task)):
+            raise ConfigurationError(
+                f"the executor {record.executor!r} cannot run the coroutine function {record.task!r}; "
+                "leave executor out, or give a plain function"
+            )
+
+    async def add(self, records: Sequence[JobRecord], store: str, *, replace_existing: bool) -> list[Placed]:
+        """Add jobs, all or none, and tell of it.
+
+        Raises:
+            JobExistsError: an id exists and is not to be replaced, or exists in another store.
+        """
+        target = self.place(store)
+        await self._refuse_ids_elsewhere(records, store)
+        replaced: set[str] = set()
+
+        def merge_noting(stored: JobRecord, new: JobRecord) -> JobRecord:
+            replaced.add(stored.id)
+            return merge(stored, new)
+
+        added = await target.add(records, merge=merge_noting if replace_existing else None)
+        self._announcer.job_events(events.JobAdded, store, [job.id for job in added if job.id not in replaced])
+        if replaced:
+            self._announcer.job_events(events.JobModified, store, replaced)
+        for record in added:
+            self._changed(store, record)
+        return [Placed(store, record) for record in added]
+
+    async def find(self, job_id: str) -> Placed:
+        """Return one job.
+
+        Raises:
+            JobNotFoundError: no store has it.
+        """
+        for name, store in self._places.items():
+            found = await store.get([job_id])
+            if found:
+                return Placed(name, found[0])
+        raise JobNotFoundError(job_id, await self._nearest(job_id))
+
+    async def query(
+        self,
+        *,
+        store: str | None,
+        tag: str | None,
+        state: JobState | None,
+        limit: int | None,
+        after: str | None,
+    ) -> list[Placed]:
+        """Return jobs of one store or of all, each store's in the order of their ids."""
+        names = list(self._places) if store is None else [store]
+        found: list[Placed] = []
+        for name in names:
+            left = None if limit is None else limit - len(found)
+            rows = await self.place(name).query(tag=tag, state=state, limit=left, after=after)
+            found.extend(Placed(name, row) for row in rows)
+        return found
+
+    async def change(self, job_id: str, change: Change, event: type[events.JobEvent], **fields: Any) -> Placed:
+        """Change one job in one step and tell of it.
+
+        Raises:
+            JobNotFoundError: no store has it.
+            Whatever ``change`` raises; nothing is changed then.
+        """
+        for name, store in self._places.items():
+            updated = await store.update([job_id], change)
+            if updated:
+                self._announcer.job_events(event, name, (job_id,), **fields)
+                self._changed(name, updated[0])
+                return Placed(name, updated[0])
+        raise JobNotFoundError(job_id, await self._nearest(job_id))
+
+    async def remove(self, job_id: str) -> None:
+        """Remove one job and tell of it.
+
+        Raises:
+            JobNotFoundError: no store has it.
+        """
+        for name, store in self._places.items():
+            if await store.remove([job_id]):
+                self._announcer.job_events(events.JobRemoved, name, (job_id,), reason="removed")
+                self._changed(name, None)
+                return
+        raise JobNotFoundError(job_id, await self._nearest(job_id))
+
+    async def remove_all(self, store: str | None) -> None:
+        """Remove every job of one store or of all, and tell of it."""
+        for name in list(self._places) if store is None else [store]:
+            await self.place(name).remove(None)
+            self._announcer.store_event(events.AllJobsRemoved, name)
+            self._changed(name, None)
+
+    async def reconcile(self, specs: Sequence[JobSpec]) -> None:
+        """Bring the stores in line with jobs that are declared in code."""
+        now = self._clock.now_us()
+        for store in dict.fromkeys(_store_of(spec) for spec in specs):
+            records: list[JobRecord] = []
+            for spec in specs:
+                if _store_of(spec) == store:
+                    records.extend(self._declared(spec, store, now))
+            await self.add(records, store, replace_existing=True)
+
+    def _declared(self, spec: JobSpec, store: str, now: int) -> list[JobRecord]:
+        try:
+            return [self.define(spec, store, now)]
+        except ExhaustedTriggerError as error:
+            logger.warning("the declared job %r is left out: %s", spec.options.get("id"), error)
+            return []
+
+    async def _refuse_ids_elsewhere(self, records: Sequence[JobRecord], store: str) -> None:
+        if len(self._places) == 1:
+            return
+        ids = [record.id for record in records]
+        for name, other in self._places.items():
+            if name != store:
+                taken = await other.get(ids)
+                if taken:
+                    raise JobExistsError(job.id for job in taken)
+
+    async def _nearest(self, job_id: str) -> list[str]:
+        known: list[str] = []
+        for store in self._places.values():
+            known.extend(job.id for job in await store.query(limit=1000))
+        return difflib.get_close_matches(job_id, known, NEAREST)
+
+
+def _store_of(spec: JobSpec) -> str:
+    store = spec.options.get("store", "default")
+    return store if isinstance(store, str) else "default"

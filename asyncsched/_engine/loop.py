@@ -1,0 +1,169 @@
+"""The timer loop of one store: sleep, claim and plan and commit, dispatch.
+
+It holds no job state. Each round asks the store to fire what is due, in batches of as many as there
+are free slots, hands the claimed runs to the runners, and then sleeps until the store's next
+wake-up. An edit, a freed slot or a hint from the store wakes it early; a wake that comes while it is
+awake is remembered.
+"""
+
+from collections.abc import Callable, Sequence
+from logging import getLogger
+from typing import Final, final
+
+import anyio
+
+from asyncsched import events
+from asyncsched._engine.announcer import Announcer
+from asyncsched._engine.plan import Planner
+from asyncsched._engine.runner import Home, RunnerPool
+from asyncsched._engine.trouble import Trouble
+from asyncsched.clock import Clock
+from asyncsched.errors import StoreUnavailableError
+from asyncsched.stores.base import Fired, JobStore, Start
+
+__all__ = ["TimerLoop"]
+
+logger: Final = getLogger("asyncsched")
+
+BATCH: Final = 500
+CONTENDED_SECONDS: Final = 0.2
+"""How long to leave alone what is due but was not to be had: another node holds it."""
+
+
+@final
+class TimerLoop:
+    """Fires what is due in one store."""
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        store: JobStore,
+        pool: RunnerPool,
+        clock: Clock,
+        announcer: Announcer,
+        trouble: Trouble,
+        planner: Planner,
+        node: Callable[[], str],
+        paused: Callable[[], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        self._home = home
+        self._store = store
+        self._pool = pool
+        self._clock = clock
+        self._announcer = announcer
+        self._trouble = trouble
+        self._planner = planner
+        self._node = node
+        self._paused = paused
+        self._changed = changed
+        self._woken = anyio.Event()
+        self._asleep = False
+        self._starved = False
+        self._stopped = False
+        self._look_for_pending = True
+        self.next_wakeup: int | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it sleeps and nothing has woken it."""
+        return self._asleep and not self._woken.is_set()
+
+    def wake(self, *, pending: bool = False) -> None:
+        """Have another look soon; remembered if the loop is awake.
+
+        Args:
+            pending: waiting runs may have become startable.
+        """
+        self._look_for_pending = self._look_for_pending or pending
+        if not self._woken.is_set():
+            self._woken.set()
+
+    def stop_firing(self) -> None:
+        """Claim nothing more; what was claimed goes on."""
+        self._stopped = True
+
+    def slots_freed(self) -> None:
+        """Have another look if the last one found no free slot."""
+        if self._starved:
+            self.wake()
+
+    async def run(self) -> None:
+        """Fire what falls due; runs until cancelled."""
+        while True:
+            if self._woken.is_set():
+                self._woken = anyio.Event()
+            try:
+                seconds = await self._round()
+            except StoreUnavailableError as error:
+                self._trouble.failed(error)
+                seconds = self._trouble.delay()
+            else:
+                self._trouble.succeeded()
+            if seconds is None or seconds > 0:
+                await self._sleep(seconds)
+
+    async def _sleep(self, seconds: float | None) -> None:
+        self._asleep = True
+        self._changed()
+        try:
+            await self._clock.wait(self._woken, seconds)
+        finally:
+            self._asleep = False
+
+    async def _round(self) -> float | None:
+        """Fire and start what can be; return for how many seconds there is nothing to do."""
+        self.next_wakeup = None
+        if self._stopped or self._paused():
+            return None
+        self._starved = self._pool.free <= 0
+        if self._starved:
+            return None
+        fired = await self._fire()
+        looked = self._look_for_pending
+        started = await self._start_pending() if looked else 0
+        if fired or started:
+            return 0.0
+        self.next_wakeup = await self._store.next_wakeup()
+        if self.next_wakeup is None:
+            return None
+        wait = self.next_wakeup - await self._store.now()
+        if wait > 0:
+            return wait / 1_000_000
+        self._look_for_pending = True  # what is due may be a waiting run
+        return CONTENDED_SECONDS if looked else 0.0
+
+    async def _fire(self) -> int:
+        """Claim due jobs; return how many rows that settled, started or parked."""
+        reserved = self._pool.reserve(BATCH)
+        fired: Fired | None = None
+        try:
+            fired = await self._store.fire_due(self._node(), reserved, self._planner)
+        finally:
+            self._pool.release(reserved - (0 if fired is None else len(fired.starts)))
+        self._dispatch(fired.starts)
+        name = self._home.name
+        self._announcer.verdicts(name, fired.verdicts)
+        self._announcer.parked(name, fired.parked)
+        if fired.finished:
+            self._announcer.job_events(events.JobRemoved, name, fired.finished, reason="finished")
+        return len(fired.starts) + len(fired.verdicts) + len(fired.parked)
+
+    async def _start_pending(self) -> int:
+        self._look_for_pending = False
+        reserved = self._pool.reserve(BATCH)
+        starts: list[Start] = []
+        try:
+            starts = await self._store.start_pending(self._node(), reserved)
+        finally:
+            self._pool.release(reserved - len(starts))
+        self._dispatch(starts)
+        if starts:
+            self._look_for_pending = True
+        return len(starts)
+
+    def _dispatch(self, starts: Sequence[Start]) -> None:
+        if starts:
+            self._announcer.submitted(self._home.name, starts)
+            self._pool.submit(self._home, starts)

@@ -1,0 +1,159 @@
+"""Group commit of outcomes.
+
+Outcomes gather while the previous write is in flight and are written together: there is no timer
+and no fixed batch. Slots are given back, waiters woken and events published once the store has
+committed. While the store is away the outcomes wait here and are written when it returns, if they
+are still valid then.
+"""
+
+from collections.abc import Callable, Iterable
+from logging import getLogger
+from typing import Final, final
+
+import anyio
+from msgspec.structs import replace
+
+from asyncsched import events
+from asyncsched._engine.announcer import Announcer, Settled
+from asyncsched._engine.runner import MISFIRE, TIMEOUT
+from asyncsched._engine.trouble import Trouble
+from asyncsched.clock import Clock
+from asyncsched.codec import Codec
+from asyncsched.run import Outcome, RunRecord, RunState
+from asyncsched.stores.base import JobStore, Start
+
+__all__ = ["Recorder", "settle_run"]
+
+logger: Final = getLogger("asyncsched.run")
+
+BATCH: Final = 500
+
+
+def settle_run(
+    start: Start, outcome: Outcome, *, started_at: int, finished_at: int, reason: str | None, codec: Codec
+) -> RunRecord:
+    """Return the row of a run whose attempt ended with that outcome."""
+    state: RunState = outcome.kind
+    result = None
+    if state == "succeeded":
+        if outcome.value is not None and start.job.policies.keep_results:
+            result = codec.encode_result(outcome.value)
+    elif state == "cancelled" and reason == TIMEOUT:
+        state = "timed_out"
+    elif state == "cancelled" and reason == MISFIRE:
+        state = "missed"
+    return replace(
+        start.run,
+        state=state,
+        started_at=None if state == "missed" else started_at,
+        finished_at=finished_at,
+        result=result,
+        error=outcome.error,
+        reason=reason,
+    )
+
+
+@final
+class Recorder:
+    """Writes the outcomes of one store's runs."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: JobStore,
+        codec: Codec,
+        clock: Clock,
+        announcer: Announcer,
+        trouble: Trouble,
+        committed: Callable[[int, bool], None],
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._codec = codec
+        self._clock = clock
+        self._announcer = announcer
+        self._trouble = trouble
+        self._committed = committed
+        self._queue: list[tuple[Start, Outcome, int, int, str | None]] = []
+        self._writing = False
+        self._arrived = anyio.Event()
+        self._waiters: dict[str, list[anyio.Event]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether outcomes are being written or wait to be."""
+        return self._writing or bool(self._queue)
+
+    def put(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
+        """Take the outcome of an attempt; never waits."""
+        self._queue.append((start, outcome, started_at, self._clock.now_us(), reason))
+        if not self._arrived.is_set():
+            self._arrived.set()
+
+    def waiter(self, run_id: str) -> anyio.Event:
+        """Return an event that is set once the outcome of that run has been committed by this node."""
+        woken = anyio.Event()
+        self._waiters.setdefault(run_id, []).append(woken)
+        return woken
+
+    def drop_waiter(self, run_id: str, woken: anyio.Event) -> None:
+        """Forget a waiter that waits no longer."""
+        waiters = self._waiters.get(run_id, [])
+        if woken in waiters:
+            waiters.remove(woken)
+        if not waiters:
+            self._waiters.pop(run_id, None)
+
+    async def run(self) -> None:
+        """Write outcomes as they come; runs until cancelled."""
+        while True:
+            if not self._queue:
+                self._arrived = anyio.Event()
+                await self._arrived.wait()
+            self._writing = True
+            try:
+                await self._write()
+            finally:
+                self._writing = False
+
+    async def _write(self) -> None:
+        batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
+        settled: list[Settled] = [(self._row(*item), item[1]) for item in batch]
+        try:
+            finished = await self._trouble.until_done(lambda: self._store.finish([row for row, _ in settled]))
+        except anyio.get_cancelled_exc_class():
+            self._queue[:0] = batch  # cut while waiting for the store: nothing of it is written
+            raise
+        if finished.refused:
+            refused = {row.id for row in finished.refused}
+            settled = [item for item in settled if item[0].id not in refused]
+            self._announcer.refused(self._name, finished.refused)
+        self._log(settled)
+        self._announcer.settled(self._name, settled)
+        if finished.finished:
+            self._announcer.job_events(events.JobRemoved, self._name, finished.finished, reason="finished")
+        self._committed(len(batch), finished.pending)
+        if self._waiters:
+            self._wake(row for row, _ in settled)
+
+    def _row(
+        self, start: Start, outcome: Outcome, started_at: int, finished_at: int, reason: str | None
+    ) -> RunRecord:
+        return settle_run(
+            start, outcome, started_at=started_at, finished_at=finished_at, reason=reason, codec=self._codec
+        )
+
+    def _wake(self, rows: Iterable[RunRecord]) -> None:
+        for row in rows:
+            for woken in self._waiters.pop(row.id, ()):
+                woken.set()
+
+    def _log(self, settled: list[Settled]) -> None:
+        for row, outcome in settled:
+            if outcome.kind == "failed":
+                error = row.error
+                text = "" if error is None else f"{error.type}: {error.message}"
+                logger.error("run %s of job %r failed: %s", row.id, row.job_id, text, exc_info=outcome.exception)
+            elif row.state != "succeeded":
+                logger.warning("run %s of job %r is %s: %s", row.id, row.job_id, row.state, row.reason)

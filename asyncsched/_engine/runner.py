@@ -1,0 +1,264 @@
+"""The pool of reusable runner tasks: one run at a time each, from start to outcome.
+
+Starting a task costs more than most runs, so a runner takes the next run when it has finished one.
+Whoever takes a run first wakes one more runner for the rest of the queue, and only one such wake-up
+is under way at a time: runs that never suspend are drained by a single runner, runs that do suspend
+hand the queue on. For the same reason a runner keeps its cancel scope from run to run and opens a
+new one only after it was used; cancelling a run is cancelling the scope of the runner that holds it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from logging import getLogger
+from typing import Final, Protocol, final
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from asyncsched._engine.deadlines import Deadlines
+from asyncsched.clock import Clock
+from asyncsched.context import Control, RunScope
+from asyncsched.executors.base import Call, Executor
+from asyncsched.run import Outcome, RunError
+from asyncsched.stores.base import Start
+from asyncsched.tasks import TaskRegistry
+
+__all__ = ["MISFIRE", "TIMEOUT", "Assignment", "Home", "RunnerPool"]
+
+logger: Final = getLogger("asyncsched.run")
+
+MISFIRE: Final = "misfire_grace_time"
+TIMEOUT: Final = "timeout"
+
+SLICE_US: Final = 5_000
+"""How long runs may follow each other on one runner before other tasks get a turn."""
+
+IDLE_RUNNERS: Final = 64
+"""How many idle runners are kept; further ones retire."""
+
+
+class Home(Protocol):
+    """Where a run comes from and its outcome goes to: one store of the scheduler."""
+
+    @property
+    def name(self) -> str:
+        """The store's name."""
+        ...
+
+    def settle(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
+        """Take the outcome of an attempt; never waits."""
+        ...
+
+
+class Assignment:
+    """One claimed run on its way through the pool."""
+
+    __slots__ = ("cancel_reason", "home", "scope", "start")
+
+    def __init__(self, home: Home, start: Start) -> None:
+        self.home = home
+        self.start = start
+        self.scope: anyio.CancelScope | None = None
+        self.cancel_reason: str | None = None
+
+
+@final
+class RunnerPool:
+    """Executes claimed runs, at most ``limit`` at a time."""
+
+    def __init__(
+        self,
+        *,
+        tasks: TaskRegistry,
+        executors: dict[str, Executor],
+        clock: Clock,
+        control: Control,
+        limit: int,
+        freed: Callable[[], None],
+    ) -> None:
+        self._tasks = tasks
+        self._executors = executors
+        self._clock = clock
+        self._control = control
+        self._limit = limit
+        self._freed = freed
+        self._queue: deque[Assignment] = deque()
+        self._idle: list[anyio.Event] = []
+        self._waking = False
+        self._group: TaskGroup | None = None
+        self._deadlines = Deadlines(clock, self._time_out)
+        self._held = 0
+        self.active: Final[dict[str, Assignment]] = {}
+
+    @property
+    def held(self) -> int:
+        """How many slots are taken: claimed or being claimed, and not yet settled in the store."""
+        return self._held
+
+    @property
+    def free(self) -> int:
+        """How many more runs may be claimed now."""
+        return self._limit - self._held
+
+    def reserve(self, wanted: int) -> int:
+        """Take up to that many free slots; return how many."""
+        taken = max(0, min(wanted, self.free))
+        self._held += taken
+        return taken
+
+    def release(self, count: int) -> None:
+        """Give slots back."""
+        if count:
+            self._held -= count
+            self._freed()
+
+    def attach(self, group: TaskGroup) -> None:
+        """Start runners in that task group from now on."""
+        self._group = group
+
+    def submit(self, home: Home, starts: Iterable[Start]) -> None:
+        """Queue claimed runs, whose slots are reserved already; never waits."""
+        for start in starts:
+            assignment = Assignment(home, start)
+            self.active[start.run.id] = assignment
+            self._queue.append(assignment)
+        self._wake_one()
+
+    def cancel(self, run_id: str, reason: str) -> bool:
+        """Cancel a run of this node; return whether there was one to cancel."""
+        assignment = self.active.get(run_id)
+        if assignment is None or assignment.cancel_reason is not None:
+            return False
+        assignment.cancel_reason = reason
+        if assignment.scope is not None:
+            assignment.scope.cancel()
+        return True
+
+    def cancel_all(self, reason: str, home: Home | None = None) -> None:
+        """Cancel every run of this node, or those of one store."""
+        for run_id, assignment in tuple(self.active.items()):
+            if home is None or assignment.home is home:
+                self.cancel(run_id, reason)
+
+    def has_runs_of(self, home: Home) -> bool:
+        """Tell whether runs of that store are queued or executing."""
+        return any(assignment.home is home for assignment in self.active.values())
+
+    def forget(self, reason: str) -> list[str]:
+        """Give up every run that would not stop: settle it as cancelled and return the ids."""
+        given_up = list(self.active)
+        for assignment in tuple(self.active.values()):
+            self._settle(assignment, Outcome("cancelled"), self._clock.now_us(), reason)
+        return given_up
+
+    def _time_out(self, run_id: str) -> None:
+        self.cancel(run_id, TIMEOUT)
+
+    def _wake_one(self) -> None:
+        if self._waking or not self._queue:
+            return
+        if self._idle:
+            self._waking = True
+            self._idle.pop().set()
+        elif self._group is not None:
+            self._waking = True
+            self._group.start_soon(self._runner, name="asyncsched runner")
+
+    async def _runner(self) -> None:
+        sound = True
+        while sound:
+            with anyio.CancelScope() as scope:
+                sound = await self._drain(scope) and await self._park(scope)
+
+    async def _drain(self, scope: anyio.CancelScope) -> bool:
+        """Execute what is queued until nothing is left or the scope was used up; return whether to go on."""
+        self._waking = False
+        slice_end = self._clock.now_us() + SLICE_US
+        while self._queue and not scope.cancel_called:
+            now = self._clock.now_us()
+            if now > slice_end:
+                await checkpoint()
+                slice_end = self._clock.now_us() + SLICE_US
+                continue
+            assignment = self._queue.popleft()
+            if self._queue:
+                self._wake_one()
+            if not await self._execute(assignment, scope, now):
+                self._wake_one()
+                return False
+        return True
+
+    async def _park(self, scope: anyio.CancelScope) -> bool:
+        """Wait for the next run; return whether the runner goes on."""
+        if self._queue or scope.cancel_called:
+            return True
+        if len(self._idle) >= IDLE_RUNNERS:
+            return False
+        woken = anyio.Event()
+        self._idle.append(woken)
+        await woken.wait()
+        return True
+
+    async def _execute(self, assignment: Assignment, scope: anyio.CancelScope, now: int) -> bool:
+        """Execute one run; return whether this task is fit for another one."""
+        job = assignment.start.job
+        executor = self._executors.get(job.executor)
+        if executor is None or assignment.cancel_reason is not None or _is_too_late(assignment.start, now):
+            self._refuse(assignment, now, executor)
+            return True
+        assignment.scope = scope
+        if job.policies.timeout is not None:
+            self._deadlines.add(assignment.start.run.id, job.policies.timeout)
+        cancelled = anyio.get_cancelled_exc_class()
+        try:
+            outcome = await executor.run(self._call(assignment))
+        except cancelled:
+            self._settle(assignment, Outcome("cancelled"), now, assignment.cancel_reason or "the event loop stopped")
+            raise
+        except Exception as error:  # an executor that breaks its contract, or a task that is gone
+            logger.exception("run %s could not be executed by %r", assignment.start.run.id, job.executor)
+            outcome = _failed(f"executor {job.executor!r}: {type(error).__name__}: {error}")
+        self._settle(assignment, outcome, now, None)
+        return not isinstance(outcome.exception, cancelled)  # a task that a job cancelled natively stays marked
+
+    def _refuse(self, assignment: Assignment, now: int, executor: Executor | None) -> None:
+        """Settle a run without executing it."""
+        if assignment.cancel_reason is not None:
+            self._settle(assignment, Outcome("cancelled"), now, assignment.cancel_reason)
+        elif executor is None:
+            self._settle(assignment, _failed(f"there is no executor {assignment.start.job.executor!r}"), now, None)
+        else:
+            self._settle(assignment, Outcome("cancelled"), now, MISFIRE)
+
+    def _call(self, assignment: Assignment) -> Call:
+        job, run = assignment.start.job, assignment.start.run
+        func = self._tasks.find(job.task)
+        return Call(
+            func,
+            job.args if run.args is None else run.args,
+            job.kwargs if run.kwargs is None else run.kwargs,
+            RunScope(job, run, assignment.home.name, self._control, func),
+        )
+
+    def _settle(self, assignment: Assignment, outcome: Outcome, started_at: int, reason: str | None) -> None:
+        run_id = assignment.start.run.id
+        if self.active.pop(run_id, None) is None:
+            return  # given up at shutdown; whatever it ends with now is too late
+        if assignment.start.job.policies.timeout is not None:
+            self._deadlines.discard(run_id)
+        assignment.home.settle(assignment.start, outcome, started_at, reason)
+
+    async def watch_deadlines(self) -> None:
+        """Cancel runs whose timeout has passed; runs until cancelled."""
+        await self._deadlines.watch()
+
+
+def _is_too_late(start: Start, now: int) -> bool:
+    """Tell whether the first attempt of a scheduled run would start beyond its grace."""
+    grace, run = start.job.policies.misfire_grace, start.run
+    return grace is not None and run.attempt == 1 and run.cause != "manual" and now > run.scheduled_time + grace
+
+
+def _failed(message: str) -> Outcome:
+    return Outcome("failed", error=RunError("asyncsched.AsyncschedError", message))

@@ -1,0 +1,242 @@
+"""Everything that works on one job store: its timer loop, its recorder, its lease.
+
+Each store of a scheduler has a unit of its own, so that a store that is slow or away holds up
+nothing but itself.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Final, Protocol, final
+
+import anyio
+from anyio.abc import TaskStatus
+
+from msgspec.structs import replace
+
+from asyncsched._engine.announcer import Announcer
+from asyncsched._engine.lease import Lease
+from asyncsched._engine.loop import TimerLoop
+from asyncsched._engine.plan import Decision, Planner, UnplannableError, plan_due
+from asyncsched._engine.recorder import Recorder
+from asyncsched._engine.runner import RunnerPool
+from asyncsched._engine.trouble import Trouble
+from asyncsched.clock import Clock
+from asyncsched.codec import Codec
+from asyncsched.errors import StoreUnavailableError
+from asyncsched.executors.base import Executor
+from asyncsched.job import JobRecord
+from asyncsched.run import Outcome
+from asyncsched.stores.base import JobStore, Node, Start, StoreContext
+from asyncsched.tasks import TaskRegistry
+
+__all__ = ["NodeSettings", "Shared", "StoreUnit", "unplannable_because"]
+
+
+class NodeSettings(Protocol):
+    """What units need to know of the scheduler's settings."""
+
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def lease_us(self) -> int: ...
+
+    @property
+    def history_us(self) -> int | None: ...
+
+
+@final
+class Shared:
+    """What all units of a scheduler share while it runs."""
+
+    def __init__(
+        self,
+        *,
+        settings: NodeSettings,
+        clock: Clock,
+        codec: Codec,
+        announcer: Announcer,
+        pool: RunnerPool,
+        tasks: TaskRegistry,
+        executors: dict[str, Executor],
+        new_run_id: Callable[[], str],
+        new_node_id: Callable[[], str],
+        process: str,
+        paused: Callable[[], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        self.settings: Final = settings
+        self.clock: Final = clock
+        self.codec: Final = codec
+        self.announcer: Final = announcer
+        self.pool: Final = pool
+        self.tasks: Final = tasks
+        self.executors: Final = executors
+        self.new_run_id: Final = new_run_id
+        self.new_node_id: Final = new_node_id
+        self.process: Final = process
+        self.paused: Final = paused
+        self.changed: Final = changed
+
+
+def unplannable_because(job: JobRecord, tasks: TaskRegistry, executors: dict[str, Executor]) -> str | None:
+    """Return why this process cannot run the job, ``None`` when it can."""
+    if not tasks.knows(job.task):
+        return (
+            f"the task {job.task!r} is not registered in this process; "
+            "decorate the function with @task or pass it in Scheduler(tasks=[...])"
+        )
+    if job.executor not in executors:
+        return f"there is no executor named {job.executor!r}; add it with Scheduler(executors=...) or add_executor"
+    return None
+
+
+@final
+class StoreUnit:
+    """One open store of a running scheduler, and the tasks that serve it."""
+
+    def __init__(self, name: str, store: JobStore, shared: Shared) -> None:
+        self.name: Final = name
+        self.store: Final = store
+        self._shared = shared
+        self._node_id = shared.announcer.node
+        self._scope: anyio.CancelScope | None = None
+        self._gone = anyio.Event()
+        self.trouble: Final = Trouble(name, shared.clock, shared.announcer)
+        self.recorder: Final = Recorder(
+            name=name,
+            store=store,
+            codec=shared.codec,
+            clock=shared.clock,
+            announcer=shared.announcer,
+            trouble=self.trouble,
+            committed=self._committed,
+        )
+        self.loop: Final = TimerLoop(
+            home=self,
+            store=store,
+            pool=shared.pool,
+            clock=shared.clock,
+            announcer=shared.announcer,
+            trouble=self.trouble,
+            planner=self._planner(),
+            node=lambda: self._node_id,
+            paused=shared.paused,
+            changed=shared.changed,
+        )
+        self.lease: Final = Lease(
+            name=name,
+            store=store,
+            clock=shared.clock,
+            announcer=shared.announcer,
+            trouble=self.trouble,
+            lease_us=shared.settings.lease_us,
+            history_us=shared.settings.history_us,
+            fenced=self._fenced,
+            look=self._look,
+        )
+
+    @property
+    def node_id(self) -> str:
+        """The id under which this process is known to the store at the moment."""
+        return self._node_id
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of this store is being worked on."""
+        return self.loop.idle
+
+    def settle(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
+        """Take the outcome of an attempt; never waits."""
+        self.recorder.put(start, outcome, started_at, reason)
+
+    async def open(self) -> None:
+        """Open the store, make this node known to it and take over what dead nodes left.
+
+        Raises:
+            StoreUnavailableError: the store cannot be reached.
+            StoreSchemaError: its tables do not fit.
+        """
+        shared = self._shared
+        await self.store.open(StoreContext(shared.clock, shared.codec, shared.new_run_id))
+        try:
+            await self.lease.join(self._node())
+            await self.unpark()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.store.close()
+            raise
+
+    async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run the loop, the recorder and the store's watch until `stop_serving`."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._scope = group.cancel_scope
+                group.start_soon(self.recorder.run, name=f"asyncsched recorder {self.name}")
+                group.start_soon(self.loop.run, name=f"asyncsched loop {self.name}")
+                group.start_soon(self.store.watch, self._look, name=f"asyncsched watch {self.name}")
+                task_status.started()
+        finally:
+            self._gone.set()
+
+    async def close(self) -> None:
+        """Stop serving, leave the store and close it."""
+        if self._scope is not None:
+            self._scope.cancel()
+            await self._gone.wait()
+        try:
+            await self.lease.leave(self._node_id)
+        finally:
+            await self.store.close()
+
+    def _node(self) -> Node:
+        return Node(id=self._node_id, name=self._shared.settings.name, process=self._shared.process)
+
+    def _planner(self) -> Planner:
+        shared = self._shared
+        tasks, executors, new_run_id = shared.tasks, shared.executors, shared.new_run_id
+
+        def planner(job: JobRecord, now: int, running: int, pending: int) -> Decision:
+            reason = unplannable_because(job, tasks, executors)
+            if reason is not None:
+                raise UnplannableError(reason)
+            return plan_due(job, now, running, pending, node=self._node_id, new_run_id=new_run_id)
+
+        return planner
+
+    def _look(self) -> None:
+        self.loop.wake(pending=True)
+
+    def _committed(self, count: int, pending: bool) -> None:  # noqa: FBT001 - a callback's fixed shape
+        self._shared.pool.release(count)
+        if pending:
+            self._look()
+        self._shared.changed()
+
+    async def _fenced(self) -> None:
+        """Stop what this node runs for the store and come back under a new id."""
+        self._shared.pool.cancel_all("this node lost its lease", self)
+        self._node_id = self._shared.new_node_id()
+        with contextlib.suppress(StoreUnavailableError):  # the next renewal finds the id unknown and comes back here
+            await self.lease.join(self._node())
+
+    async def unpark(self) -> None:
+        """Give jobs that were parked another chance where the cause seems gone."""
+        parked = [job.id for job in await self.store.query(state="parked") if self._is_sound(job)]
+        if parked:
+            await self.store.update(parked, lambda job, _now: _unparked(job))
+            self.loop.wake()
+
+    def _is_sound(self, job: JobRecord) -> bool:
+        if unplannable_because(job, self._shared.tasks, self._shared.executors) is not None:
+            return False
+        try:
+            if job.trigger is not None:
+                job.trigger.next_us(job.added_at)
+        except Exception:  # noqa: BLE001 - a trigger of the user's may raise anything; the job stays parked
+            return False
+        return True
+
+
+def _unparked(job: JobRecord) -> JobRecord:
+    return replace(job, state="active", reason=None)

@@ -1,0 +1,105 @@
+"""From what users call to definitions and runs: the glue behind the calls about jobs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, final
+
+from asyncsched import events
+from asyncsched._engine.define import modify
+from asyncsched._engine.definitions import Placed
+from asyncsched._engine.ledger import PlacedRun
+from asyncsched._facade.parts import DEFAULT
+from asyncsched.clock import to_us
+from asyncsched.errors import ConfigurationError, JobNotFoundError
+from asyncsched.job import JobRecord
+from asyncsched.spec import JobSpec
+
+if TYPE_CHECKING:
+    from asyncsched._facade.life import Life
+
+__all__ = ["Authoring"]
+
+
+@final
+class Authoring:
+    """Adds, declares, changes and runs jobs, before the start or after it."""
+
+    def __init__(self, life: "Life") -> None:
+        self._life = life
+        self.declared: list[JobSpec] = []
+
+    async def add_one(self, spec: JobSpec) -> list[Placed]:
+        """Add one job, with store and replacing as its options say."""
+        replace_existing = spec.options.get("replace_existing", False)
+        return await self.add([spec], spec.options.get("store", DEFAULT), replace_existing=replace_existing)
+
+    async def add(self, specs: Sequence[JobSpec], store: str, *, replace_existing: bool) -> list[Placed]:
+        """Add jobs to one store, all or none."""
+        life = self._life
+        definitions = life.definitions()
+        if not life.running:
+            await life.staging.open(store, life.parts.stores)
+        definitions.place(store)
+        now = life.clock.now_us()
+        records = [definitions.define(spec, store, now) for spec in specs]
+        placed = await definitions.add(records, store, replace_existing=replace_existing)
+        if replace_existing and not life.running:
+            life.staging.note([record.id for record in records])
+        return placed
+
+    def declare(self, func: Callable[..., Any], trigger: Any, options: Mapping[str, Any]) -> str:
+        """Keep a declared job for every start; return its id.
+
+        Raises:
+            ConfigurationError: something in the definition is wrong, or the id is declared already.
+        """
+        life = self._life
+        job_id = options.get("id") or life.tasks.name_of(func)
+        store = options.get("store", DEFAULT)
+        if store not in life.parts.stores:
+            raise ConfigurationError(f"there is no job store named {store!r}; there are {', '.join(life.parts.stores)}")
+        if any(spec.options["id"] == job_id for spec in self.declared):
+            raise ConfigurationError(f"a job with the id {job_id!r} is declared already; give one of them another id")
+        spec = JobSpec(func, trigger, **{**options, "id": job_id})
+        life.definitions().define(spec, store, life.clock.now_us())
+        self.declared.append(spec)
+        return job_id
+
+    async def modify(self, job_id: str, changes: Mapping[str, Any]) -> Placed:
+        """Change a job."""
+        definitions = self._life.definitions()
+        store = (await definitions.find(job_id)).store
+
+        def change(job: JobRecord, now: int) -> JobRecord:
+            modified = modify(job, changes, definitions.surroundings(store, now))
+            definitions.check_executor(modified)
+            return modified
+
+        return await definitions.change(job_id, change, events.JobModified)
+
+    async def find_or_none(self, job_id: str) -> JobRecord | None:
+        """Return a job, ``None`` when there is none."""
+        try:
+            return (await self._life.definitions().find(job_id)).record
+        except JobNotFoundError:
+            return None
+
+    async def run_job(
+        self, target: str | Callable[..., Any], args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
+    ) -> PlacedRun:
+        """Queue a manual run of a job, or of a function once."""
+        ledger, definitions = self._life.ledger(), self._life.definitions()
+        if isinstance(target, str):
+            return await ledger.run_job(await definitions.find(target), args, kwargs)
+        spec = JobSpec(target, None, args=args or (), kwargs=kwargs or {})
+        return await ledger.run_once(DEFAULT, definitions.define(spec, DEFAULT, self._life.clock.now_us()))
+
+    def instant(self, name: str, value: object) -> int:
+        """Return a datetime of the user's in Unix microseconds; a naive one is read in the scheduler's zone.
+
+        Raises:
+            ConfigurationError: it is no datetime.
+        """
+        if not isinstance(value, datetime):
+            raise ConfigurationError(f"{name}={value!r} is not a datetime")
+        return to_us(value if value.tzinfo is not None else value.replace(tzinfo=self._life.timezone()))

@@ -1,0 +1,245 @@
+"""The calls about jobs."""
+
+import sys
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from os import PathLike
+from typing import IO, TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
+
+from asyncsched import events
+from asyncsched._engine import define as definition
+from asyncsched._engine.definitions import Placed
+from asyncsched._engine.transfer import export_jobs, import_jobs, print_jobs
+from asyncsched.errors import ConfigurationError
+from asyncsched.job import Job, JobState
+from asyncsched.spec import DeclaredJob, JobOptions, JobSpec, TriggerAlias
+from asyncsched.triggers.base import Trigger
+
+if TYPE_CHECKING:
+    from asyncsched.context import Control
+    from asyncsched._facade.life import Life
+
+__all__ = ["JobCalls"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class JobCalls:
+    """Define, find, change and remove jobs."""
+
+    _life: "Life"
+
+    @overload
+    async def add_job(
+        self, func: Callable[P, R], trigger: Trigger | None = None, **options: Unpack[JobOptions]
+    ) -> Job[P, R]: ...
+
+    @overload
+    async def add_job(
+        self, func: str, trigger: Trigger | None = None, **options: Unpack[JobOptions]
+    ) -> Job[..., Any]: ...
+
+    @overload
+    async def add_job(self, func: Callable[P, R], trigger: TriggerAlias, **options: Any) -> Job[P, R]: ...
+
+    @overload
+    async def add_job(self, func: str, trigger: TriggerAlias, **options: Any) -> Job[..., Any]: ...
+
+    async def add_job(
+        self,
+        func: Callable[..., Any] | str,
+        trigger: Trigger | TriggerAlias | None = None,
+        **options: Any,
+    ) -> Job[..., Any]:
+        """Add a job; see `JobOptions` for the keywords.
+
+        Args:
+            func: a callable, or the name of a registered task.
+            trigger: when it is due; ``None`` is now, once; an alias takes the trigger's own
+                arguments among the options.
+            **options: the job's policies and the rest of its definition.
+
+        Returns:
+            A snapshot of the job as stored.
+
+        Raises:
+            ConfigurationError: something in the definition is wrong; nothing was added.
+            JobExistsError: the id exists and ``replace_existing`` is not set.
+            TaskNotRegisteredError: ``func`` is a name that is not registered.
+            SerializationError: an argument cannot be stored.
+            StoreUnavailableError: the store cannot be reached.
+        """
+        placed = await self._life.authoring.add_one(JobSpec(func, trigger, **options))
+        return self._job(placed[0], func if callable(func) else None)
+
+    async def add_jobs(
+        self, specs: Iterable[JobSpec], *, store: str = "default", replace_existing: bool = False
+    ) -> list[Job[..., Any]]:
+        """Add any number of jobs in one transaction, all or none.
+
+        Returns:
+            Snapshots in the order of the specs.
+
+        Raises:
+            What `add_job` raises.
+        """
+        placed = await self._life.authoring.add(list(specs), store, replace_existing=replace_existing)
+        return [self._job(item) for item in placed]
+
+    @overload
+    def job(
+        self, trigger: Trigger | None = None, /, **options: Unpack[JobOptions]
+    ) -> Callable[[Callable[P, R]], DeclaredJob[P, R]]: ...
+
+    @overload
+    def job(self, trigger: TriggerAlias, /, **options: Any) -> Callable[[Callable[P, R]], DeclaredJob[P, R]]: ...
+
+    def job(
+        self, trigger: Trigger | TriggerAlias | None = None, /, **options: Any
+    ) -> Callable[[Callable[P, R]], DeclaredJob[P, R]]:
+        """Declare a job with a decorator; at every start the definition is reconciled with the store by id.
+
+        An unchanged trigger keeps its next fire time, a changed one starts from now, and nothing is
+        ever duplicated. The id defaults to the task's name. The function itself is returned, with
+        the attribute ``job_id``.
+
+        Raises:
+            ConfigurationError: something in the definition is wrong (raised where it is written).
+        """
+
+        def declare(func: Callable[P, R]) -> DeclaredJob[P, R]:
+            declared = cast("DeclaredJob[P, R]", func)
+            declared.job_id = self._life.authoring.declare(func, trigger, options)
+            return declared
+
+        return declare
+
+    scheduled_job = job
+
+    async def get_job(self, id: str) -> Job[..., Any]:
+        """Return a job.
+
+        Raises:
+            JobNotFoundError: there is none of that id; the nearest ids are named.
+        """
+        return self._job(await self._life.definitions().find(id))
+
+    async def get_jobs(
+        self,
+        *,
+        store: str | None = None,
+        tag: str | None = None,
+        state: JobState | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[Job[..., Any]]:
+        """Return jobs in the order of their ids, store by store.
+
+        Args:
+            store: only those of that store.
+            tag: only those with that tag.
+            state: only those that are ``active``, ``paused`` or ``parked``.
+            limit: at most that many.
+            after: only ids that sort after this one, to page on.
+        """
+        found = await self._life.definitions().query(store=store, tag=tag, state=state, limit=limit, after=after)
+        return [self._job(item) for item in found]
+
+    async def modify_job(self, id: str, **changes: Any) -> Job[..., Any]:
+        """Change anything of a job but its id and store; what is not named stays.
+
+        A new trigger starts from now; anything else keeps the next fire time.
+
+        Raises:
+            JobNotFoundError: there is none of that id.
+            ConfigurationError: a change is wrong; nothing was changed.
+        """
+        return self._job(await self._life.authoring.modify(id, changes))
+
+    @overload
+    async def reschedule_job(self, id: str, trigger: Trigger | None) -> Job[..., Any]: ...
+
+    @overload
+    async def reschedule_job(self, id: str, trigger: TriggerAlias, **trigger_args: Any) -> Job[..., Any]: ...
+
+    async def reschedule_job(
+        self, id: str, trigger: Trigger | TriggerAlias | None, **trigger_args: Any
+    ) -> Job[..., Any]:
+        """Give a job another trigger; it first fires after now, never for the past.
+
+        Raises:
+            JobNotFoundError: there is none of that id.
+            ConfigurationError: the trigger is wrong or over; nothing was changed.
+        """
+        return self._job(await self._life.authoring.modify(id, {"trigger": trigger, **trigger_args}))
+
+    async def pause_job(self, id: str, *, reason: str | None = None) -> Job[..., Any]:
+        """Pause a job: it fires no more once this has returned; what runs goes on.
+
+        Raises:
+            JobNotFoundError: there is none of that id.
+        """
+        return self._job(
+            await self._life.definitions().change(
+                id, lambda job, now: definition.pause(job, now, reason), events.JobPaused, reason=reason
+            )
+        )
+
+    async def resume_job(self, id: str, *, from_: Literal["now", "past"] = "now") -> Job[..., Any]:
+        """Resume a paused or parked job.
+
+        Args:
+            id: the job.
+            from_: ``"now"`` records what fell due meanwhile as skipped, ``"past"`` treats it as due.
+
+        Raises:
+            JobNotFoundError: there is none of that id.
+        """
+        if from_ not in ("now", "past"):
+            raise ConfigurationError(f"from_={from_!r} must be 'now' or 'past'")
+        return self._job(
+            await self._life.definitions().change(
+                id, lambda job, now: definition.resume(job, now, from_past=from_ == "past"), events.JobResumed
+            )
+        )
+
+    async def remove_job(self, id: str) -> None:
+        """Remove a job: running runs end in their own time, waiting ones are cancelled.
+
+        Raises:
+            JobNotFoundError: there is none of that id.
+        """
+        await self._life.definitions().remove(id)
+
+    async def remove_all_jobs(self, *, store: str | None = None) -> None:
+        """Remove every job of a store, or of all stores."""
+        await self._life.definitions().remove_all(store)
+
+    async def print_jobs(self, file: IO[str] | None = None) -> None:
+        """Print the jobs as a table for people."""
+        print_jobs(await self.get_jobs(), sys.stdout if file is None else file)
+
+    async def export_jobs(self, file: "IO[str] | str | PathLike[str]") -> int:
+        """Write all jobs as JSON, to a path or an open text file; return how many.
+
+        Raises:
+            SerializationError: an argument of a job cannot be written.
+        """
+        return export_jobs(file, await self.get_jobs(), self._life.codec)
+
+    async def import_jobs(
+        self, file: "IO[str] | str | PathLike[str]", *, store: str = "default", replace_existing: bool = False
+    ) -> list[Job[..., Any]]:
+        """Add the jobs of a file that `export_jobs` wrote, all or none.
+
+        Raises:
+            SerializationError: the file cannot be read.
+            JobExistsError: an id exists and ``replace_existing`` is not set.
+        """
+        records = import_jobs(file, self._life.codec)
+        added = await self._life.definitions().add(records, store, replace_existing=replace_existing)
+        return [self._job(item) for item in added]
+
+    def _job(self, placed: Placed, func: Callable[..., Any] | None = None) -> Job[..., Any]:
+        return Job(record=placed.record, store=placed.store, _control=cast("Control", self), _func=func)

@@ -1,0 +1,274 @@
+"""What lasts from the making of a `Scheduler` to its end, over any number of starts and stops."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import tzinfo
+from types import ModuleType
+from typing import Any, Final, final
+
+import anyio
+from anyio.lowlevel import current_token
+
+from asyncsched._engine.announcer import Announcer
+from asyncsched._engine.broadcast import Broadcast
+from asyncsched._engine.definitions import Definitions
+from asyncsched._engine.engine import Engine
+from asyncsched._engine.host import SchedulerState
+from asyncsched._engine.ledger import Ledger
+from asyncsched._engine.listeners import Listeners
+from asyncsched._engine.policies import policies_from
+from asyncsched._engine.settings import engine_settings
+from asyncsched._facade.authoring import Authoring
+from asyncsched._facade.parts import Parts
+from asyncsched._facade.staging import Staging
+from asyncsched.clock import Clock, SystemClock, new_job_id, process_id, to_datetime
+from asyncsched.codec import Codec
+from asyncsched.context import Control
+from asyncsched.errors import SchedulerStateError
+from asyncsched.executors.base import Executor
+from asyncsched.health import Health, StoreHealth
+from asyncsched.job import JobDefaults, JobRecord
+from asyncsched.stores.base import JobStore
+from asyncsched.tasks import TaskRegistry, collect_tasks, default_tasks
+from asyncsched.triggers.zone import resolve_zone
+
+__all__ = ["Life"]
+
+
+@final
+class Life:
+    """The parts of one scheduler, put together here and nowhere else."""
+
+    def __init__(
+        self,
+        control: Control,
+        *,
+        store: JobStore | str | None,
+        stores: Mapping[str, JobStore | str],
+        executors: Mapping[str, Executor],
+        defaults: JobDefaults,
+        timezone: str | tzinfo | None,
+        tasks: Iterable[Callable[..., Any] | ModuleType | str],
+        clock: Clock | None,
+        **settings: Any,
+    ) -> None:
+        self._control = control
+        self._settings = engine_settings(**settings)
+        self.name: Final = self._settings.name
+        self.clock: Final[Clock] = SystemClock() if clock is None else clock
+        self.codec: Final = Codec()
+        self.broadcast: Final = Broadcast()
+        self.listeners: Final = Listeners(self.broadcast)
+        self.tasks: Final = TaskRegistry(default_tasks)
+        self.parts: Final = Parts(store, stores, executors)
+        self.staging: Final = Staging(self.clock, self.codec)
+        self.authoring: Final = Authoring(self)
+        self._policies = policies_from(defaults)
+        self._zone: tzinfo | None = None if timezone is None else resolve_zone(timezone)
+        self._engine: Engine | None = None
+        self._definitions = self._staged_definitions()
+        self._ledger: Ledger | None = None
+        self._starting = False
+        self._home: tuple[int, object] | None = None
+        for name, func in collect_tasks(tasks):
+            self.tasks.register(func, name)
+
+    # -- start and stop ----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the engine.
+
+        Raises:
+            SchedulerStateError: it is started already.
+            Whatever kept it from starting; everything is released again then.
+        """
+        if self._starting or self.running:
+            raise SchedulerStateError(
+                f"the scheduler is {self.state} already; use one `async with` at a time, or a second Scheduler"
+            )
+        self._starting = True
+        try:
+            self._home = (process_id(), current_token())
+            self._engine = self._new_engine()
+            await self._engine.host.start()
+        except BaseException:
+            self._engine = None
+            self._definitions = self._staged_definitions()
+            raise
+        finally:
+            self._starting = False
+
+    async def stop(self) -> None:
+        """Stop and wait until everything is closed, bounded.
+
+        Raises:
+            Whatever killed the engine.
+        """
+        engine = self._engine
+        if engine is None:
+            return
+        engine.host.signal()
+        with anyio.CancelScope(shield=True):
+            try:
+                await engine.host.wait()
+            finally:
+                self._definitions = self._staged_definitions()
+                self._ledger = None
+
+    async def shutdown(self, *, wait: bool) -> None:
+        """Stop, at once if running jobs are not to be waited for."""
+        if self._engine is not None and not self._engine.host.done:
+            if not wait:
+                self._engine.hurry()
+            await self.stop()
+
+    async def _write_definitions(self, engine: Engine) -> None:
+        """Move what was added before the start into the open stores, and reconcile what is declared."""
+
+        def changed(store: str, _job: JobRecord | None) -> None:
+            engine.units[store].loop.wake()
+
+        definitions = self._make_definitions(engine.places, engine.announcer, changed)
+        await self.staging.move_into(definitions)
+        await definitions.reconcile(self.authoring.declared)
+        self._definitions = definitions
+        self._ledger = Ledger(engine, self.clock, self.codec, self.tasks)
+
+    def _new_engine(self) -> Engine:
+        return Engine(
+            settings=self._settings,
+            stores=self.parts.stores,
+            executors=self.parts.executors,
+            tasks=self.tasks,
+            codec=self.codec,
+            clock=self.clock,
+            broadcast=self.broadcast,
+            listeners=self.listeners,
+            control=self._control,
+            ready=self._write_definitions,
+        )
+
+    # -- what there is at the moment ---------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a living engine."""
+        return self._engine is not None and not self._engine.host.done
+
+    @property
+    def state(self) -> SchedulerState:
+        """What the scheduler is doing."""
+        if self._starting:
+            return "starting"
+        return "stopped" if self._engine is None else self._engine.state
+
+    @property
+    def engine_or_none(self) -> Engine | None:
+        """The living engine, if there is one."""
+        return self._engine if self.running else None
+
+    def engine(self) -> Engine:
+        """Return the running engine.
+
+        Raises:
+            SchedulerStateError: there is none, or it belongs to another process or event loop.
+        """
+        engine = self.engine_or_none
+        if engine is None or self._starting:
+            raise self.stopped_error()
+        self._check_home()
+        return engine
+
+    def ledger(self) -> Ledger:
+        """Return the runs.
+
+        Raises:
+            SchedulerStateError: the scheduler is not running.
+        """
+        self.engine()
+        if self._ledger is None:
+            raise self.stopped_error()
+        return self._ledger
+
+    def definitions(self) -> Definitions:
+        """Return the jobs: those of the stores, or before the start those that were added so far.
+
+        Raises:
+            SchedulerStateError: it runs in another process or event loop.
+        """
+        if self.running:
+            self._check_home()
+        return self._definitions
+
+    def stopped_error(self) -> SchedulerStateError:
+        """Return the error for a call that needs a running scheduler."""
+        return SchedulerStateError(f"the scheduler is {self.state}; do this inside `async with scheduler:`")
+
+    def labels(self) -> list[str]:
+        """Return the stores as people see them."""
+        return [f"{name}={store.label}" for name, store in self.parts.stores.items()]
+
+    def timezone(self) -> tzinfo:
+        """Return the zone of triggers that name none."""
+        if self._zone is None:
+            from tzlocal import get_localzone  # noqa: PLC0415 - only those who name no zone pay for it
+
+            self._zone = get_localzone()
+        return self._zone
+
+    def health(self) -> Health:
+        """Return how the scheduler is."""
+        engine = self._engine
+        units = {} if engine is None else engine.units
+        stores = {
+            name: StoreHealth(
+                available=unit.trouble.available,
+                error=unit.trouble.error,
+                next_wakeup=None if unit.loop.next_wakeup is None else to_datetime(unit.loop.next_wakeup),
+            )
+            for name, unit in units.items()
+        }
+        now = to_datetime(self.clock.now_us())
+        due = [one.next_wakeup for one in stores.values() if one.next_wakeup is not None and one.next_wakeup <= now]
+        return Health(
+            state=self.state,
+            alive=self.running,
+            error=None if engine is None or engine.host.error is None else repr(engine.host.error),
+            node=None if engine is None else engine.node,
+            stores=stores,
+            oldest_due=min(due, default=None),
+            running_runs=0 if engine is None else len(engine.pool.active),
+            unsettled_runs=0 if engine is None else engine.pool.held,
+            abandoned_threads=sum(executor.abandoned() for executor in self.parts.executors.values()),
+        )
+
+    def _check_home(self) -> None:
+        if self._home is None:
+            return
+        process, token = self._home
+        if process != process_id():
+            raise SchedulerStateError("the scheduler was started before a fork; start a new Scheduler in this process")
+        if token != current_token():
+            raise SchedulerStateError("the scheduler runs in another event loop; call it from the one that started it")
+
+    def _staged_definitions(self) -> Definitions:
+        mute = Announcer(Broadcast(), self.clock, "")
+        return self._make_definitions(self.staging.places, mute, lambda _store, _job: None)
+
+    def _make_definitions(
+        self,
+        places: Mapping[str, JobStore],
+        announcer: Announcer,
+        changed: Callable[[str, JobRecord | None], None],
+    ) -> Definitions:
+        return Definitions(
+            places=places,
+            durable=lambda store: store in self.parts.stores and self.parts.stores[store].persistent,
+            policies=self._policies,
+            timezone=self.timezone,
+            tasks=self.tasks,
+            executors=self.parts.executors,
+            clock=self.clock,
+            new_id=new_job_id,
+            announcer=announcer,
+            changed=changed,
+        )

@@ -1,0 +1,56 @@
+"""How a scheduler is. A frozen value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+__all__ = ["Health", "StoreHealth"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHealth:
+    """How one job store is, as this node sees it.
+
+    Attributes:
+        available: whether the last call reached it.
+        error: what the last call said if it did not.
+        next_wakeup: when something is due there next (aware, UTC), as of the last look; ``None``
+            for nothing, or while there is no free slot to look for anything.
+    """
+
+    available: bool
+    error: str | None
+    next_wakeup: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a scheduler is.
+
+    Attributes:
+        state: what it is doing.
+        alive: whether its tasks live; ``False`` once it has failed or stopped.
+        error: what killed it.
+        node: its node id; ``None`` before the start.
+        stores: each store's health by name.
+        oldest_due: the earliest instant that is due and not yet claimed (aware, UTC), as of the last look.
+        running_runs: how many runs this node is making now.
+        unsettled_runs: how many were started here and have no committed outcome yet.
+        abandoned_threads: how many attempts were given up but still occupy a thread.
+    """
+
+    state: Literal["stopped", "starting", "running", "paused", "draining", "failed"]
+    alive: bool
+    error: str | None
+    node: str | None
+    stores: Mapping[str, StoreHealth]
+    oldest_due: datetime | None
+    running_runs: int
+    unsettled_runs: int
+    abandoned_threads: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether it runs and reaches every store."""
+        return self.alive and all(store.available for store in self.stores.values())
