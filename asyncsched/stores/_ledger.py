@@ -1,11 +1,11 @@
-"""The ledger in memory: runs that are not over, and what is kept of those that are."""
+"""The ledger in memory: every row, and what is kept of those that are over."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from heapq import nlargest
 from typing import Final, final
 
 from asyncsched.run import OVER_STATES, RunRecord, RunState
-from asyncsched.stores._timetable import Instants
+from asyncsched.stores._live_runs import LiveRuns
 
 __all__ = ["Ledger"]
 
@@ -24,16 +24,13 @@ class Ledger:
     """Rows by run id, and what is asked of them most often kept beside.
 
     Attributes:
-        running: how many runs of a job are running; jobs without any are not in it.
-        pending: the waiting runs of a job by scheduled time; jobs without any are not in it.
+        live: the rows that are pending or running.
     """
 
-    __slots__ = ("_departed", "_departed_count", "_fires", "_history", "_live", "_over", "_overfull", "pending", "running")
+    __slots__ = ("_departed", "_departed_count", "_fires", "_history", "_over", "_overfull", "live")
 
     def __init__(self) -> None:
-        self.running: dict[str, int] = {}
-        self.pending: dict[str, Instants] = {}
-        self._live: dict[str, RunRecord] = {}
+        self.live = LiveRuns()
         self._over: dict[str, RunRecord] = {}  # in the order in which they ended
         self._history: dict[str, list[RunRecord]] = {}  # what is over, of jobs that exist, in that order
         self._departed: dict[str, list[RunRecord]] = {}  # the same of jobs that do not, first removed first
@@ -45,46 +42,19 @@ class Ledger:
 
     def get(self, run_id: str) -> RunRecord | None:
         """Return one row, or ``None``."""
-        return self._live.get(run_id) or self._over.get(run_id)
-
-    def live(self, run_id: str) -> RunRecord | None:
-        """Return one row that is pending or running, or ``None``."""
-        return self._live.get(run_id)
-
-    def running_runs(self) -> list[RunRecord]:
-        """Return every row that is running."""
-        return [run for run in self._live.values() if run.state == "running"]
-
-    def is_idle(self, job_id: str) -> bool:
-        """Tell whether a job has no run that is pending or running."""
-        return job_id not in self.running and job_id not in self.pending
-
-    def pending_runs(self, job_id: str) -> list[RunRecord]:
-        """Return the waiting runs of a job, in no particular order."""
-        return [self._live[run_id] for run_id in self.pending.get(job_id, ())]
-
-    def take_pending(self, job_id: str, now: int) -> RunRecord:
-        """Take the first waiting run of a job out of its queue; the job has one that is due."""
-        (run_id,) = self.pending[job_id].take(now, 1)
-        return self._live[run_id]
-
-    def live_counts(self, job_id: str) -> tuple[int, int]:
-        """Return how many runs of a job are running, and how many pending."""
-        return self.running.get(job_id, 0), len(self.pending.get(job_id, ()))
+        return self.live.rows.get(run_id) or self._over.get(run_id)
 
     def revision(self, job_id: str) -> int:
         """Return the highest revision that the rows of a job have; 0 without rows."""
-        rows = self._history.get(job_id) or self._departed.get(job_id, ())
-        known = max((row.revision for row in rows), default=0)
-        if self.is_idle(job_id):
-            return known
-        return max(known, *(run.revision for run in self._live.values() if run.job_id == job_id))
+        if job_id not in self._history and job_id not in self._departed and self.live.is_idle(job_id):
+            return 0
+        return max((row.revision for row in self._of_job(job_id)), default=0)
 
     def query(
         self, job_id: str | None, state: RunState | None, since: int | None, at: int | None, limit: int
     ) -> list[RunRecord]:
         """Return rows, newest fire time first, of the same fire time the last written first."""
-        rows = list(self._of_job(job_id)) if job_id is not None else [*self._over.values(), *self._live.values()]
+        rows = [*self._over.values(), *self.live.rows.values()] if job_id is None else self._of_job(job_id)
         if state is not None:
             rows = [row for row in rows if row.state == state]
         if since is not None:
@@ -94,10 +64,9 @@ class Ledger:
         rows.reverse()
         return nlargest(limit, rows, key=_fire_time)
 
-    def _of_job(self, job_id: str) -> Iterator[RunRecord]:
-        yield from self._history.get(job_id) or self._departed.get(job_id, ())
-        if not self.is_idle(job_id):
-            yield from (run for run in self._live.values() if run.job_id == job_id)
+    def _of_job(self, job_id: str) -> list[RunRecord]:
+        over = self._history.get(job_id) or self._departed.get(job_id) or []
+        return over + self.live.of_job(job_id)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -108,7 +77,7 @@ class Ledger:
         for run in runs:
             if run.job_id != job_id:
                 return f"the run {run.id!r} is of the job {run.job_id!r}; expected one of {job_id!r}"
-            if run.id in self._live or run.id in self._over:
+            if run.id in self.live.rows or run.id in self._over:
                 return f"there is a run {run.id!r} already"
             if run.cause != "manual" and (job_id, run.revision, run.fire_time) in self._fires:
                 return f"the fire at {run.fire_time} of revision {run.revision} is recorded already"
@@ -119,33 +88,37 @@ class Ledger:
         if run.cause != "manual":
             self._fires.add((run.job_id, run.revision, run.fire_time))
         if run.state in OVER_STATES:
-            self._settle(run, keep, exists=True)
+            self.settle(run, keep, exists=True)
         else:
-            self._live[run.id] = run
-            self._enter(run)
+            self.live.enter(run)
 
-    def change(self, old: RunRecord, new: RunRecord, keep: int | None, *, exists: bool) -> None:
-        """Replace a row that is pending or running.
+    def settle(self, run: RunRecord, keep: int | None, *, exists: bool) -> None:
+        """Write the last row of a run; it is not among the live ones any more.
 
         Args:
-            old: the row as it is.
-            new: the row as it is to be, under the same id.
-            keep: how many rows of what is over the job keeps.
-            exists: whether the job does.
+            run: a row that is over.
+            keep: how many such rows its job keeps; ``None`` for any number.
+            exists: whether the job exists.
         """
-        self._leave(old)
-        if new.state in OVER_STATES:
-            del self._live[old.id]
-            self._settle(new, keep, exists=exists)
+        self._over[run.id] = run
+        home = self._history if exists else self._departed
+        rows = home.get(run.job_id)
+        if rows is None:
+            home[run.job_id] = [run]
         else:
-            self._live[old.id] = new
-            self._enter(new)
+            rows.append(run)
+        if not exists:
+            self._departed_count += 1
+            self._bound_departed()
+        elif keep is not None and (rows is None or len(rows) > keep):
+            self._trim(run.job_id, keep)
 
     def depart(self, job_id: str) -> None:
         """Note that a job was removed: its rows are kept among the bounded number of such."""
-        self._overfull.pop(job_id, None)
+        if self._overfull:
+            self._overfull.pop(job_id, None)
         rows = self._history.pop(job_id, None)
-        if rows is not None:
+        if rows:
             self._departed[job_id] = rows
             self._departed_count += len(rows)
             self._bound_departed()
@@ -176,53 +149,16 @@ class Ledger:
                 return dropped
         return dropped if before is None else dropped + self._prune_aged(before, limit - dropped)
 
-    # -- inside --------------------------------------------------------------------------------
+    # -- dropping, inside ----------------------------------------------------------------------
 
-    def _enter(self, run: RunRecord) -> None:
-        job_id = run.job_id
-        if run.state == "running":
-            self.running[job_id] = self.running.get(job_id, 0) + 1
-            return
-        queue = self.pending.get(job_id)
-        if queue is None:
-            queue = self.pending[job_id] = Instants()
-        queue.add(run.scheduled_time, run.id)
-
-    def _leave(self, run: RunRecord) -> None:
-        job_id = run.job_id
-        if run.state == "running":
-            left = self.running[job_id] - 1
-            if left:
-                self.running[job_id] = left
-            else:
-                del self.running[job_id]
-            return
-        queue = self.pending[job_id]
-        queue.discard(run.scheduled_time, run.id)
-        if not queue:
-            del self.pending[job_id]
-
-    def _settle(self, run: RunRecord, keep: int | None, *, exists: bool) -> None:
-        self._over[run.id] = run
-        if not exists:
-            self._departed.setdefault(run.job_id, []).append(run)
-            self._departed_count += 1
-            self._bound_departed()
-            return
-        rows = self._history.get(run.job_id)
-        if rows is None:
-            rows = self._history[run.job_id] = []
-        rows.append(run)
-        if keep is not None and len(rows) > keep:
-            self._trim(run.job_id, rows, keep)
-
-    def _trim(self, job_id: str, rows: list[RunRecord], keep: int) -> None:
+    def _trim(self, job_id: str, keep: int) -> None:
+        rows = self._history[job_id]
         excess = len(rows) - keep
         if excess > keep >> _SLACK_SHIFT:
             excess -= self._drop_first(rows, min(excess, 2 + (keep >> _SLACK_SHIFT)))
-        if excess:
+        if excess > 0:
             self._overfull[job_id] = keep
-        else:
+        elif self._overfull:
             self._overfull.pop(job_id, None)
 
     def _bound_departed(self) -> None:
@@ -277,6 +213,16 @@ class Ledger:
             self._overfull.pop(job_id, None)
 
 
+def _named_twice(runs: Sequence[RunRecord]) -> str | None:
+    fires = [(run.revision, run.fire_time) for run in runs if run.cause != "manual"]
+    if len(set(fires)) < len(fires):
+        revision, fire_time = next(fire for fire in fires if fires.count(fire) > 1)
+        return f"the fire at {fire_time} of revision {revision} comes twice"
+    if len({run.id for run in runs}) < len(runs):
+        return "two runs have the same id"
+    return None
+
+
 def _fire_time(row: RunRecord) -> int:
     return row.fire_time
 
@@ -287,13 +233,3 @@ def _ended(row: RunRecord) -> int:
 
 def _covers(row: RunRecord, at: int) -> bool:
     return row.until is not None and row.fire_time <= at <= row.until
-
-
-
-def _named_twice(runs: Sequence[RunRecord]) -> str | None:
-    fires = [(run.revision, run.fire_time) for run in runs if run.cause != "manual"]
-    if len(set(fires)) < len(fires):
-        return f"the same fire comes twice: {max(fires, key=fires.count)}"
-    if len({run.id for run in runs}) < len(runs):
-        return "the same run id comes twice"
-    return None

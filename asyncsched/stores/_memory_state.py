@@ -1,23 +1,19 @@
 """Everything that the memory store knows, changed in synchronous steps that nothing can interrupt."""
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 from msgspec.structs import replace
 
 from asyncsched._engine.plan import Decision, LostPlanner, Planner, UnplannableError
 from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError
-from asyncsched.job import JobRecord, JobState
+from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, RunRecord
+from asyncsched.stores._job_table import JobTable
 from asyncsched.stores._ledger import Ledger
-from asyncsched.stores._timetable import Timetable
 from asyncsched.stores.base import Change, Fired, Finished, Merge, Parked, Recovered, Start
 
 __all__ = ["MemoryState"]
-
-_Spot: TypeAlias = tuple[int, int]
-"""A priority and an instant: a place in a timetable."""
 
 _REMOVED: Final = "the job was removed"
 _GONE: Final = "the job is gone"
@@ -25,23 +21,20 @@ _GONE: Final = "the job is gone"
 
 @final
 class MemoryState:
-    """Jobs, what is due, what waits, the ledger and the nodes.
+    """Jobs, runs and nodes, and the writes of the store contract.
 
     Every method is one atomic step: whatever may raise comes before the first change.
 
     Attributes:
-        ledger: the runs.
+        jobs: the jobs and their timetables; to be read, `put` is for this class.
+        ledger: the runs; to be read and pruned.
     """
 
-    __slots__ = ("_due", "_jobs", "_nodes", "_sorted", "_waiting", "_waiting_spots", "ledger")
+    __slots__ = ("_nodes", "jobs", "ledger")
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self._jobs: dict[str, JobRecord] = {}
-        self._sorted: list[str] | None = None  # every job id in order, until a job comes or goes
-        self._due = Timetable()  # active jobs by due_at
-        self._waiting = Timetable()  # jobs with a free slot by the scheduled time of their first pending run
-        self._waiting_spots: dict[str, _Spot] = {}
+        self.jobs = JobTable(self.ledger.live)
         self._nodes: dict[str, int] = {}  # node id -> when its lease runs out
 
     # -- definitions -----------------------------------------------------------------------------
@@ -51,7 +44,7 @@ class MemoryState:
         rows: dict[str, JobRecord] = {}
         taken: dict[str, None] = {}
         for job in jobs:
-            stored = rows.get(job.id) or self._jobs.get(job.id)
+            stored = rows.get(job.id) or self.jobs.rows.get(job.id)
             if stored is None:
                 rows[job.id] = self._continued(job)
             elif merge is None:
@@ -60,7 +53,7 @@ class MemoryState:
                 rows[job.id] = _written(stored, merge(stored, job))
         if taken:
             raise JobExistsError(taken)
-        given = {job.id: job.revision for job in jobs}
+        given = {job.id: job.revision for job in jobs} if runs else {}
         fresh = self._fresh([_revised(run, rows, given) for run in runs], rows) if runs else ()
         for row in rows.values():
             self._put(row)
@@ -69,60 +62,33 @@ class MemoryState:
 
     def update(self, job_ids: Sequence[str], change: Change, now: int) -> list[JobRecord]:
         """Change jobs; see `JobStore.update`."""
-        stored = self.get(dict.fromkeys(job_ids))
-        rows = [_rewritten(job, change(job, now)) for job in stored]
+        rows = [_rewritten(job, change(job, now)) for job in self.jobs.select(dict.fromkeys(job_ids))]
         for row in rows:
             self._put(row)
-            if self._is_finished(row):
+            if self.jobs.is_finished(row):
                 self._drop(row)
         return rows
 
     def remove(self, job_ids: Iterable[str] | None, now: int) -> list[str]:
         """Remove jobs and cancel their pending runs; see `JobStore.remove`."""
-        wanted = list(self._jobs) if job_ids is None else dict.fromkeys(job_ids)
-        removed: list[str] = []
-        for job_id in wanted:
-            job = self._jobs.get(job_id)
-            if job is not None:
-                self._cancel_all_pending(job, now)
-                self._drop(job)
-                removed.append(job_id)
-        return removed
-
-    def get(self, job_ids: Iterable[str]) -> list[JobRecord]:
-        """Return the jobs that exist; see `JobStore.get`."""
-        return [job for job_id in job_ids if (job := self._jobs.get(job_id)) is not None]
-
-    def query(self, tag: str | None, state: JobState | None, limit: int | None, after: str | None) -> list[JobRecord]:
-        """Return jobs in the order of their ids; see `JobStore.query`."""
-        if self._sorted is None:
-            self._sorted = sorted(self._jobs)
-        found: list[JobRecord] = []
-        for index in range(0 if after is None else bisect_right(self._sorted, after), len(self._sorted)):
-            if limit is not None and len(found) >= limit:
-                break
-            job = self._jobs[self._sorted[index]]
-            if (tag is None or tag in job.tags) and (state is None or job.state == state):
-                found.append(job)
-        return found
+        jobs = self.jobs.select(list(self.jobs.rows) if job_ids is None else dict.fromkeys(job_ids))
+        for job in jobs:
+            for run in self.ledger.live.pending_rows(job.id):
+                self.ledger.live.leave(run)
+                self.ledger.settle(_cancelled(run, now, _REMOVED), job.policies.keep_runs, exists=True)
+            self._drop(job)
+        return [job.id for job in jobs]
 
     # -- firing ----------------------------------------------------------------------------------
 
-    def next_wakeup(self) -> int | None:
-        """Return when something can next be fired or started; see `JobStore.next_wakeup`."""
-        due, waiting = self._due.first(), self._waiting.first()
-        if due is None or waiting is None:
-            return waiting if due is None else due
-        return min(due, waiting)
-
     def fire_due(self, now: int, limit: int, planner: Planner) -> Fired:
         """Plan and write what is due; see `JobStore.fire_due`."""
-        jobs = [self._jobs[job_id] for job_id in self._due.take(now, limit)]
+        jobs = list(map(self.jobs.rows.__getitem__, self.jobs.due.take(now, limit)))
         try:
             plans = [self._plan(job, now, planner) for job in jobs]
         except BaseException:  # not a fault of the job: an interrupt, say; put back what was taken out
             for job in jobs:
-                self._schedule(job)
+                self.jobs.put_taken(job)
             raise
         starts: list[Start] = []
         verdicts: list[RunRecord] = []
@@ -130,7 +96,7 @@ class MemoryState:
         finished: list[str] = []
         for job, plan in zip(jobs, plans, strict=True):
             reason = plan if isinstance(plan, str) else self._refusal(job, plan)
-            if isinstance(plan, str) or reason is not None:
+            if reason is not None or isinstance(plan, str):
                 parked.append(self._park(job, reason or ""))
             else:
                 self._write(plan, starts, verdicts, finished)
@@ -139,32 +105,30 @@ class MemoryState:
     def start_pending(self, node: str, now: int, limit: int) -> list[Start]:
         """Claim pending runs; see `JobStore.start_pending`."""
         starts: list[Start] = []
-        while len(starts) < limit and (taken := self._waiting.take(now, 1)):
-            job_id = taken[0]
-            del self._waiting_spots[job_id]
-            job = self._jobs.get(job_id)
-            run = self.ledger.take_pending(job_id, now)
+        while len(starts) < limit and (job_id := self.jobs.take_waiting(now)) is not None:
+            run = self.ledger.live.take_pending(job_id, now)
+            job = self.jobs.rows.get(job_id)
             if job is None:
-                self.ledger.change(run, _cancelled(run, now, _GONE), None, exists=False)
+                self.ledger.settle(_cancelled(run, now, _GONE), None, exists=False)
             else:
                 claimed = replace(run, state="running", node=node, attempt=run.attempt + 1, started_at=now)
-                self.ledger.change(run, claimed, job.policies.keep_runs, exists=True)
+                self.ledger.live.enter(claimed)
                 starts.append(Start(job, claimed))
-            self._refresh(job_id)
+            self.jobs.refresh(job_id)
         return starts
 
     def finish(self, runs: Sequence[RunRecord]) -> Finished:
         """Write outcomes; see `JobStore.finish`."""
         refused: list[RunRecord] = []
         finished: list[str] = []
-        live = self.ledger.live
+        live = self.ledger.live.rows
         for run in runs:
-            stored = live(run.id)
+            stored = live.get(run.id)
             if stored is None or not _is_same_attempt(stored, run):
                 refused.append(run)
             elif self._change_run(stored, run):
                 finished.append(run.job_id)
-        return Finished(refused, finished, bool(self._waiting))
+        return Finished(refused, finished, bool(self.jobs.waiting))
 
     def enqueue(self, runs: Sequence[RunRecord]) -> None:
         """Add pending runs; see `JobStore.enqueue`."""
@@ -172,7 +136,7 @@ class MemoryState:
 
     def cancel_pending(self, run_id: str, now: int) -> RunRecord | None:
         """Cancel a pending run; see `JobStore.cancel_pending`."""
-        run = self.ledger.live(run_id)
+        run = self.ledger.live.rows.get(run_id)
         if run is None or run.state != "pending":
             return None
         cancelled = _cancelled(run, now, None)
@@ -194,7 +158,7 @@ class MemoryState:
 
     def leave(self, node_id: str) -> None:
         """Forget a node without runs; see `JobStore.leave`."""
-        if all(run.node != node_id for run in self.ledger.running_runs()):
+        if all(run.node != node_id for run in self.ledger.live.running_rows()):
             self._nodes.pop(node_id, None)
 
     def recover(self, now: int, planner: LostPlanner) -> Recovered:
@@ -204,19 +168,17 @@ class MemoryState:
         up itself, before it noticed.
         """
         alive = {node_id: until for node_id, until in self._nodes.items() if until > now}
-        lost = [run for run in self.ledger.running_runs() if run.node not in alive]
-        plans = [_plan_lost(self._jobs.get(run.job_id), run, now, planner) for run in lost]
+        lost = [run for run in self.ledger.live.running_rows() if run.node not in alive]
+        plans = [_plan_lost(self.jobs.rows.get(run.job_id), run, now, planner) for run in lost]
         self._nodes = alive
-        rows: list[RunRecord] = []
         finished: list[str] = []
         for run, (row, fault) in zip(lost, plans, strict=True):
-            job = self._jobs.get(run.job_id)
+            job = self.jobs.rows.get(run.job_id)
             if fault is not None and job is not None:
-                self._put(replace(job, state="parked", reason=fault, version=job.version + 1))
+                self._park(job, fault)
             if self._change_run(run, row):
                 finished.append(run.job_id)
-            rows.append(row)
-        return Recovered(rows, finished)
+        return Recovered([row for row, _ in plans], finished)
 
     # -- jobs, inside ----------------------------------------------------------------------------
 
@@ -225,116 +187,68 @@ class MemoryState:
         return job if job.revision > known else replace(job, revision=known + 1)
 
     def _put(self, job: JobRecord) -> None:
-        """Store a job, new or changed, and keep the timetables in step."""
-        stored = self._jobs.get(job.id)
-        self._jobs[job.id] = job
-        if stored is None:
-            self._sorted = None
-            self.ledger.arrive(job.id)
-        else:
-            self._unschedule(stored)
+        if job.id in self.jobs.rows:
             self.ledger.keep(job.id, job.policies.keep_runs)
-        self._schedule(job)
-        self._refresh(job.id)
+        else:
+            self.ledger.arrive(job.id)
+        self.jobs.put(job)
 
     def _drop(self, job: JobRecord) -> None:
-        del self._jobs[job.id]
-        self._sorted = None
-        self._unschedule(job)
+        self.jobs.drop(job)
         self.ledger.depart(job.id)
-        self._refresh(job.id)
 
-    def _schedule(self, job: JobRecord) -> None:
-        if job.due_at is not None and job.state == "active":
-            self._due.add(job.policies.priority, job.due_at, job.id)
-
-    def _unschedule(self, job: JobRecord) -> None:
-        if job.due_at is not None and job.state == "active":
-            self._due.discard(job.policies.priority, job.due_at, job.id)
-
-    def _is_finished(self, job: JobRecord) -> bool:
-        return job.next_fire is None and job.state == "active" and self.ledger.is_idle(job.id)
-
-    def _refresh(self, job_id: str) -> None:
-        """Bring the place of a job among the waiting in step with its pending runs and slots."""
-        if not self.ledger.pending and not self._waiting_spots:
-            return
-        spot, old = self._waiting_spot(job_id), self._waiting_spots.get(job_id)
-        if spot == old:
-            return
-        if old is not None:
-            del self._waiting_spots[job_id]
-            self._waiting.discard(*old, job_id)
-        if spot is not None:
-            self._waiting_spots[job_id] = spot
-            self._waiting.add(*spot, job_id)
-
-    def _waiting_spot(self, job_id: str) -> _Spot | None:
-        queue = self.ledger.pending.get(job_id)
-        instant = None if queue is None else queue.first()
-        if instant is None:
-            return None
-        job = self._jobs.get(job_id)
-        if job is None:
-            return (0, instant)
-        policies = job.policies
-        limit = None if policies.overlap == "allow" else policies.max_instances
-        has_slot = limit is None or self.ledger.running.get(job_id, 0) < limit
-        return (policies.priority, instant) if has_slot and job.state != "parked" else None
+    def _park(self, job: JobRecord, reason: str) -> Parked:
+        self.jobs.put(replace(job, state="parked", reason=reason, version=job.version + 1))
+        return Parked(job.id, reason)
 
     # -- decisions, inside -----------------------------------------------------------------------
 
     def _plan(self, job: JobRecord, now: int, planner: Planner) -> Decision | str:
         """Return the decision, or why there is none."""
+        live = self.ledger.live
         try:
-            return planner(job, now, *self.ledger.live_counts(job.id))
+            return planner(job, now, live.running.get(job.id, 0), len(live.pending.get(job.id, ())))
         except Exception as error:  # noqa: BLE001 - whatever a trigger raises parks its job
             return _reason(error)
 
     def _refusal(self, job: JobRecord, plan: Decision) -> str | None:
+        """Return why a decision cannot be written, or ``None``."""
         if plan.job.id != job.id:
             return f"RuntimeError: the plan is for the job {plan.job.id!r}; expected one for {job.id!r}"
         refusal = self.ledger.refusal(job.id, plan.runs)
         return None if refusal is None else f"RuntimeError: {refusal}"
 
-    def _park(self, job: JobRecord, reason: str) -> Parked:
-        self._put(replace(job, state="parked", reason=reason, version=job.version + 1))
-        return Parked(job.id, reason)
-
     def _write(self, plan: Decision, starts: list[Start], verdicts: list[RunRecord], finished: list[str]) -> None:
         """Write a decision about a job that was taken out of the timetable."""
         job = plan.job
-        self._jobs[job.id] = job
-        keep = job.policies.keep_runs
         for run in plan.runs:
-            self.ledger.write(run, keep)
+            self.ledger.write(run, job.policies.keep_runs)
             if run.state == "running":
                 starts.append(Start(job, run))
             elif run.state != "pending":
                 verdicts.append(run)
-        if self._is_finished(job):
+        if self.jobs.is_finished(job):
             self._drop(job)
             finished.append(job.id)
         else:
-            self._schedule(job)
-            self._refresh(job.id)
+            self.jobs.put_taken(job)
 
     # -- runs, inside ----------------------------------------------------------------------------
 
     def _change_run(self, stored: RunRecord, run: RunRecord) -> bool:
         """Replace a live row; return whether its job was removed because nothing is left of it."""
-        job = self._jobs.get(stored.job_id)
-        row = replace(run, node=None) if run.state == "pending" and run.node is not None else run
-        self.ledger.change(stored, row, None if job is None else job.policies.keep_runs, exists=job is not None)
-        if job is not None and self._is_finished(job):
+        job = self.jobs.rows.get(stored.job_id)
+        self.ledger.live.leave(stored)
+        if run.state in OVER_STATES:
+            self.ledger.settle(run, None if job is None else job.policies.keep_runs, exists=job is not None)
+        else:
+            is_owned = run.state == "running" or run.node is None
+            self.ledger.live.enter(run if is_owned else replace(run, node=None))
+        if job is not None and self.jobs.is_finished(job):
             self._drop(job)
             return True
-        self._refresh(stored.job_id)
+        self.jobs.refresh(stored.job_id)
         return False
-
-    def _cancel_all_pending(self, job: JobRecord, now: int) -> None:
-        for run in self.ledger.pending_runs(job.id):
-            self.ledger.change(run, _cancelled(run, now, _REMOVED), job.policies.keep_runs, exists=True)
 
     def _fresh(self, runs: Sequence[RunRecord], added: dict[str, JobRecord]) -> list[RunRecord]:
         """Return the runs that are not there yet: adding one twice changes nothing.
@@ -346,7 +260,7 @@ class MemoryState:
         fresh: dict[str, RunRecord] = {}
         by_job: dict[str, list[RunRecord]] = {}
         for run in runs:
-            if run.job_id not in self._jobs and run.job_id not in added:
+            if run.job_id not in self.jobs.rows and run.job_id not in added:
                 raise JobNotFoundError(run.job_id)
             if self.ledger.get(run.id) is None and run.id not in fresh:
                 fresh[run.id] = run
@@ -359,8 +273,8 @@ class MemoryState:
 
     def _write_pending(self, runs: Iterable[RunRecord]) -> None:
         for run in runs:
-            self.ledger.write(run, self._jobs[run.job_id].policies.keep_runs)
-            self._refresh(run.job_id)
+            self.ledger.write(run, self.jobs.rows[run.job_id].policies.keep_runs)
+            self.jobs.refresh(run.job_id)
 
 
 def _written(stored: JobRecord, job: JobRecord) -> JobRecord:
@@ -395,9 +309,7 @@ def _is_same_attempt(stored: RunRecord, run: RunRecord) -> bool:
     )
 
 
-def _plan_lost(
-    job: JobRecord | None, run: RunRecord, now: int, planner: LostPlanner
-) -> tuple[RunRecord, str | None]:
+def _plan_lost(job: JobRecord | None, run: RunRecord, now: int, planner: LostPlanner) -> tuple[RunRecord, str | None]:
     """Return the row of a run whose node died, and why it could not be planned."""
     try:
         row = planner(job, run, now)

@@ -107,7 +107,7 @@ class MemoryJobStore:
     async def get(self, job_ids: Sequence[str]) -> list[JobRecord]:
         """Return jobs; see `JobStore.get`."""
         await anyio.lowlevel.checkpoint()
-        return self._state.get(job_ids)
+        return self._state.jobs.select(job_ids)
 
     async def query(
         self,
@@ -119,14 +119,14 @@ class MemoryJobStore:
     ) -> list[JobRecord]:
         """Return jobs in the order of their ids; see `JobStore.query`."""
         await anyio.lowlevel.checkpoint()
-        return self._state.query(tag, state, limit, after)
+        return self._state.jobs.query(tag, state, limit, after)
 
     # -- firing ------------------------------------------------------------------------------
 
     async def next_wakeup(self) -> int | None:
         """Return when something can next be fired or started; see `JobStore.next_wakeup`."""
         await anyio.lowlevel.checkpoint()
-        return self._state.next_wakeup()
+        return self._state.jobs.next_wakeup()
 
     async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:  # noqa: ARG002 - the plan names the node
         """Plan and write what is due; see `JobStore.fire_due`."""

@@ -57,7 +57,9 @@ async def fire_writes_the_decision_whole(trial: Trial) -> None:
 
     def planner(job: JobRecord, now: int, _running: int, _pending: int) -> Decision:
         rows = (
-            trial.fired(job, fire_time=trial.start - 9, until=trial.start - 3, count=None, state="missed", reason="late"),
+            trial.fired(
+                job, fire_time=trial.start - 9, until=trial.start - 3, count=None, state="missed", reason="late"
+            ),
             trial.fired(job, fire_time=trial.start - 2, state="running", attempt=1, node="node-a", started_at=now),
             trial.fired(job, state="pending", cause="catchup"),
         )
@@ -132,7 +134,11 @@ async def planner_that_raises_parks_that_job(trial: Trial) -> None:
     same(reasons.get("b"), "the reason why", "an UnplannableError is the reason itself")
     same("ZeroDivisionError" in reasons.get("c", "") and "by zero" in reasons["c"], True, "another names its type")
     parked = await trial.store.get(["b", "c"])
-    same([(job.state, job.reason) for job in parked], [("parked", reasons["b"]), ("parked", reasons["c"])], "the rows say so")
+    same(
+        [(job.state, job.reason) for job in parked],
+        [("parked", reasons["b"]), ("parked", reasons["c"])],
+        "the rows say so",
+    )
     same([job.next_fire for job in parked], [trial.start, trial.start], "a parked job keeps its next fire")
     same(await trial.store.query_runs(job_id="b"), [], "nothing is recorded for it")
     again = await trial.fire_all(planner)
@@ -185,7 +191,9 @@ async def finished_jobs_are_removed(trial: Trial) -> None:
     """A job with neither an instant nor a live run is removed: at firing, or when its last run is over."""
     await trial.joined("node-a")
     await trial.store.add([trial.job("skips"), trial.job("goes", due=1)])
-    skipped = await trial.fire_all(trial.deciding(state="skipped", reason="max_instances", finished_at=trial.start), limit=1)
+    skipped = await trial.fire_all(
+        trial.deciding(state="skipped", reason="max_instances", finished_at=trial.start), limit=1
+    )
     same((list(skipped.finished), len(skipped.verdicts)), (["skips"], 1), "nothing is left after a verdict alone")
     await trial.pass_time(SECOND // 100)
     fired = await trial.fire_all(trial.starting("node-a"))

@@ -11,13 +11,26 @@ from asyncsched.testing.store_suite_trial import SECOND, Check, Trial, ids, over
 
 __all__ = ["JOB_CHECKS"]
 
-ODD_IDS: Final = ("", " ", "'; drop table jobs; --", "a\nb", "%_\\", "ünï-çødé", "日本語", "🕰️", "x" * 2000, "null", "A", "a")
+ODD_IDS: Final = (
+    "",
+    " ",
+    "'; drop table jobs; --",
+    "a\nb",
+    "%_\\",
+    "ünï-çødé",
+    "日本語",
+    "🕰️",
+    "x" * 2000,
+    "null",
+    "A",
+    "a",
+)
 
 
 @store_check
 async def add_returns_rows_in_order(trial: Trial) -> None:
     """Added jobs come back as stored, in the order given, and can be got and queried."""
-    jobs = [trial.job(id) for id in ("c", "a", "b")]
+    jobs = [trial.job(name) for name in ("c", "a", "b")]
     same(await trial.store.add(jobs), jobs, "add returns the rows as stored, in the order given")
     same(await trial.store.get(["b", "nobody", "a"]), [jobs[2], jobs[1]], "get keeps the order, leaves out the unknown")
     same(await trial.store.query(), [jobs[1], jobs[2], jobs[0]], "query returns jobs in the order of their ids")
@@ -66,7 +79,7 @@ async def add_is_all_or_none(trial: Trial) -> None:
     await trial.store.add([first])
     for batch, known in (("a", "b", "c"), ("b",)), (("d", "e", "d"), ("d",)):
         try:
-            await trial.store.add([trial.job(id) for id in batch])
+            await trial.store.add([trial.job(name) for name in batch])
         except JobExistsError as error:
             same(error.job_ids, known, "the error names the ids that are taken")
         else:
@@ -153,8 +166,14 @@ async def update_changes_and_counts(trial: Trial) -> None:
     same([(job.id, job.name) for job in updated], [("b", "b!"), ("a", "a!")], "update returns the rows as stored now")
     same([job.version > old for job, old in zip(updated, (5, 1), strict=True)], [True, True], "the version is raised")
     same(await trial.store.get(["b", "a"]), updated, "what update returns is what is stored")
-    same(all(trial.start <= now <= trial.start + 60 * SECOND for now in moments), True, "change is told the store's clock")
-    same(await trial.store.next_wakeup(), trial.start + SECOND, "the new due instant counts, the old one no longer does")
+    same(
+        all(trial.start <= now <= trial.start + 60 * SECOND for now in moments),
+        True,
+        "change is told the store's clock",
+    )
+    same(
+        await trial.store.next_wakeup(), trial.start + SECOND, "the new due instant counts, the old one no longer does"
+    )
 
 
 @store_check
@@ -240,7 +259,7 @@ async def query_selects(trial: Trial) -> None:
 @store_check
 async def odd_ids_are_ids(trial: Trial) -> None:
     """Any text is an id: it is stored, found, fired and removed as it is."""
-    jobs = [trial.job(id, name="n") for id in ODD_IDS]
+    jobs = [trial.job(odd, name="n") for odd in ODD_IDS]
     await trial.store.add(jobs)
     same(await trial.store.get(ODD_IDS), jobs, "every id is found again")
     same(await trial.job_ids(), sorted(ODD_IDS), "the order of ids is that of their code points")

@@ -32,7 +32,7 @@ async def _history(trial: Trial, length: int, *, keep_runs: int | None) -> list[
 @store_check
 async def runs_are_found(trial: Trial) -> None:
     """``query_runs`` filters by job, state and time, newest fire time first, up to the limit."""
-    await trial.store.add([trial.job(id, due=None, state="paused") for id in ("a", "b")])
+    await trial.store.add([trial.job(name, due=None, state="paused") for name in ("a", "b")])
     runs = [trial.run("a", at=1), trial.run("b", at=2), trial.run("a", at=3), trial.run("a", at=4)]
     await trial.store.enqueue([runs[2], runs[0], runs[3], runs[1]])
     await trial.store.cancel_pending(runs[3].id)
@@ -71,8 +71,9 @@ async def prune_by_number(trial: Trial) -> None:
     rows = await _history(trial, 20, keep_runs=6)
     waiting = trial.run("job", at=-3600 * SECOND)
     await trial.store.enqueue([waiting])
-    counts = [await trial.store.prune(None, 5) for _ in range(4)]
-    same(max(counts) <= 5, True, "at most limit rows a call")
+    limit = 5
+    counts = [await trial.store.prune(None, limit) for _ in range(4)]
+    same(max(counts) <= limit, True, "at most limit rows a call")
     same(counts[-1], 0, "a call that finds nothing removes nothing")
     left = await trial.store.query_runs(job_id="job")
     same(sorted(ids(left)), sorted([waiting.id, *ids(rows[-6:])]), "the newest stay, and what is not over")

@@ -107,7 +107,11 @@ async def slots_follow_the_policies(trial: Trial) -> None:
     )
     await trial.store.enqueue([trial.run(job_id, at=-2) for job_id in ("any", "allow", "one") for _ in range(3)])
     starts = await trial.store.start_pending("node-a", 100)
-    same(sorted(start.job.id for start in starts), ["allow"] * 3 + ["any"] * 3 + ["one"], "bounds are kept, where there are any")
+    same(
+        sorted(start.job.id for start in starts),
+        ["allow"] * 3 + ["any"] * 3 + ["one"],
+        "bounds are kept, where there are any",
+    )
     wider = Policies(max_instances=3, overlap="queue_all")
     await trial.store.update(["one"], lambda job, _now: replace(job, policies=wider))
     same(await trial.store.next_wakeup(), trial.start - 2, "a wider bound frees slots")
@@ -154,7 +158,11 @@ async def finish_is_fenced(trial: Trial) -> None:
     same(await trial.store.get_run(run.id), run, "a refused outcome changes nothing")
     same(await trial.store.get_run("nobody"), None, "nothing is made up for an unknown run")
     right = over(run, trial.start + 1, result=b"first")
-    same(list((await trial.store.finish([wrong[0], right])).refused), [wrong[0]], "a refused row does not spoil the batch")
+    same(
+        list((await trial.store.finish([wrong[0], right])).refused),
+        [wrong[0]],
+        "a refused row does not spoil the batch",
+    )
     again = await trial.store.finish([over(run, trial.start + 2, result=b"second")])
     same(len(again.refused), 1, "a run completes at most once")
     same(await trial.store.get_run(run.id), right, "the first outcome stays")

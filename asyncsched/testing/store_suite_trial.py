@@ -85,7 +85,9 @@ class Trial:
         else:
             await anyio.sleep(duration / SECOND)
 
-    def job(self, id: str = "job", *, due: int | None = 0, policies: Policies | None = None, **fields: Any) -> JobRecord:
+    def job(
+        self, id: str = "job", *, due: int | None = 0, policies: Policies | None = None, **fields: Any
+    ) -> JobRecord:
         """Return an active job that is due ``due`` microseconds after the start (``None``: never)."""
         instant = None if due is None else self.start + due
         known: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """The memory store keeps the contract of job stores."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,14 +13,18 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def open_memory(context: StoreContext) -> AsyncIterator[JobStore]:
+async def open_memory(context: StoreContext) -> AsyncGenerator[JobStore, None]:
     store = MemoryJobStore()
     await store.open(context)
     yield store
     await store.close()
 
 
-@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
+def _name(check: Check) -> str:
+    return getattr(check, "__name__", "check")
+
+
+@pytest.mark.parametrize("check", STORE_CHECKS, ids=_name)
 async def test_contract(check: Check) -> None:
     await check(open_memory)
 
