@@ -1,0 +1,250 @@
+"""The SQLite store: jobs in one file, for any number of processes of one host."""
+
+from collections.abc import Callable, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Concatenate, Final, Literal, ParamSpec, TypeVar, final
+
+import anyio.lowlevel
+
+from asyncsched._engine.plan import LostPlanner, Planner
+from asyncsched.errors import ConfigurationError, SchedulerStateError, StoreUnavailableError
+from asyncsched.job import JobRecord, JobState
+from asyncsched.run import RunRecord, RunState
+from asyncsched.stores import sqlite_firing as firing
+from asyncsched.stores import sqlite_jobs as definitions
+from asyncsched.stores import sqlite_ledger as ledger
+from asyncsched.stores.base import Change, Finished, Fired, Merge, Node, Recovered, Start, StoreContext
+from asyncsched.stores.sqlite_connection import DatabaseThread, start_thread
+from asyncsched.stores.sqlite_faults import faults_of
+from asyncsched.stores.sqlite_session import Session
+
+__all__ = ["SQLiteJobStore"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
+_WATCH_S: Final = 0.5
+_ALONE_S: Final = 10.0
+
+
+@final
+class SQLiteJobStore:
+    """Keeps jobs and runs in one SQLite file, on asyncio and on trio.
+
+    Several processes of one host may share the file: each fire happens once. It must lie on a local
+    file system, as the write-ahead log cannot be shared over a network (SQLite manual,
+    "Write-Ahead Logging").
+
+    Every call is one transaction, written by the one thread that owns the connection; with
+    ``synchronous="FULL"`` what a call did survives a power loss, with ``"NORMAL"`` only the death
+    of the process (SQLite manual, "PRAGMA synchronous").
+
+    Args:
+        path: the file; made at the first `open`, its directory is not.
+        synchronous: ``FULL``, ``NORMAL``, ``EXTRA`` or ``OFF``.
+
+    Attributes:
+        busy_timeout: seconds that one call waits for the lock of another process; may be set
+            before `open`.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        synchronous: Literal["FULL", "NORMAL", "EXTRA", "OFF"] = "FULL",
+    ) -> None:
+        if not fspath(path) or fspath(path) == ":memory:":
+            raise ConfigurationError(
+                f"path={fspath(path)!r} names no file; give a path such as 'jobs.db', or use MemoryJobStore()"
+            )
+        if synchronous not in _SYNCHRONOUS:
+            raise ConfigurationError(f"synchronous={synchronous!r} is not one of {', '.join(_SYNCHRONOUS)}")
+        self.busy_timeout = 8.0
+        self._path = Path(path)
+        self._synchronous = synchronous
+        self._thread: DatabaseThread | None = None
+        self._session: Session | None = None
+        self._joined: set[str] = set()
+
+    @property
+    def persistent(self) -> bool:
+        """``True``: jobs outlive the process."""
+        return True
+
+    @property
+    def shared(self) -> bool:
+        """``True``: other processes may work on the same file."""
+        return True
+
+    @property
+    def label(self) -> str:
+        """The URL of the file."""
+        return f"sqlite:///{self._path}"
+
+    def __repr__(self) -> str:
+        return f"SQLiteJobStore({str(self._path)!r})"
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def open(self, context: StoreContext) -> None:
+        """Open the file, make or migrate its tables; see `JobStore.open`.
+
+        Raises:
+            SchedulerStateError: it is open already.
+            StoreUnavailableError: the file cannot be opened or written to.
+            StoreSchemaError: it is not an SQLite database, is damaged, has tables of a newer
+                version, or tables of someone else under our names; nothing was changed.
+        """
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        if self._thread is not None:
+            raise SchedulerStateError(f"{self!r} is open already; one store belongs to one scheduler")
+        session = Session(self._path.absolute(), context)
+        with faults_of(self._path):
+            self._thread = await start_thread(lambda: session.connect(self._synchronous, self.busy_timeout))
+        self._session = session
+        self._joined.clear()
+
+    async def close(self) -> None:
+        """Close the file; closing twice is no error."""
+        thread, self._thread, self._session = self._thread, None, None
+        if thread is not None:
+            with faults_of(self._path):
+                await thread.close()
+
+    async def now(self) -> int:
+        """Return the clock of this host."""
+        return self._open_session().clock.now_us()
+
+    async def watch(self, hint: Callable[[], None]) -> None:
+        """Call ``hint`` when another connection has written.
+
+        While another node is known, the database is asked twice a second, otherwise every ten.
+        """
+        clock = self._open_session().clock
+        seen, _nodes = await self._call(ledger.changes)
+        pause = 0.0
+        while True:
+            await clock.sleep(pause)
+            try:
+                version, nodes = await self._call(ledger.changes)
+            except StoreUnavailableError:  # whoever needs the store reports that; a hint is only a hint
+                pause = _ALONE_S
+                continue
+            pause = _ALONE_S if nodes <= self._joined else _WATCH_S
+            if version != seen:
+                seen = version
+                hint()
+
+    def _open_session(self) -> Session:
+        if self._session is None:
+            raise StoreUnavailableError(f"the job store {str(self._path)!r} is not open; call open() first")
+        return self._session
+
+    async def _call(self, operation: Callable[Concatenate[Session, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one operation in the connection's thread; from here on it is done whole or not at all."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        session = self._open_session()
+        assert self._thread is not None  # noqa: S101 - set and cleared together
+        with faults_of(self._path):
+            return await self._thread.run(lambda: operation(session, *args, **kwargs))
+
+    # -- definitions -------------------------------------------------------------------------
+
+    async def add(
+        self, jobs: Sequence[JobRecord], *, merge: Merge | None = None, runs: Sequence[RunRecord] = ()
+    ) -> list[JobRecord]:
+        """See `JobStore.add`."""
+        return await self._call(definitions.add, jobs, merge, runs)
+
+    async def update(self, job_ids: Sequence[str], change: Change) -> list[JobRecord]:
+        """See `JobStore.update`."""
+        return await self._call(definitions.update, job_ids, change)
+
+    async def remove(self, job_ids: Sequence[str] | None) -> list[str]:
+        """See `JobStore.remove`."""
+        return await self._call(definitions.remove, job_ids)
+
+    async def get(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """See `JobStore.get`."""
+        return await self._call(definitions.get, job_ids)
+
+    async def query(
+        self,
+        *,
+        tag: str | None = None,
+        state: JobState | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[JobRecord]:
+        """See `JobStore.query`."""
+        return await self._call(definitions.query, tag, state, limit, after)
+
+    # -- firing ------------------------------------------------------------------------------
+
+    async def next_wakeup(self) -> int | None:
+        """See `JobStore.next_wakeup`."""
+        return await self._call(firing.next_wakeup)
+
+    async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:
+        """See `JobStore.fire_due`."""
+        return await self._call(firing.fire_due, node, limit, planner)
+
+    async def start_pending(self, node: str, limit: int) -> list[Start]:
+        """See `JobStore.start_pending`."""
+        return await self._call(firing.start_pending, node, limit)
+
+    async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+        """See `JobStore.finish`."""
+        return await self._call(firing.finish, runs)
+
+    # -- the ledger --------------------------------------------------------------------------
+
+    async def enqueue(self, runs: Sequence[RunRecord]) -> None:
+        """See `JobStore.enqueue`."""
+        await self._call(ledger.enqueue, runs)
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        """See `JobStore.get_run`."""
+        return await self._call(ledger.get_run, run_id)
+
+    async def query_runs(
+        self,
+        *,
+        job_id: str | None = None,
+        state: RunState | None = None,
+        since: int | None = None,
+        at: int | None = None,
+        limit: int = 100,
+    ) -> list[RunRecord]:
+        """See `JobStore.query_runs`."""
+        return await self._call(ledger.query_runs, job_id, state, since, at, limit)
+
+    async def cancel_pending(self, run_id: str) -> RunRecord | None:
+        """See `JobStore.cancel_pending`."""
+        return await self._call(ledger.cancel_pending, run_id)
+
+    async def prune(self, history: int | None, limit: int) -> int:
+        """See `JobStore.prune`."""
+        return await self._call(ledger.prune, history, limit)
+
+    # -- nodes -------------------------------------------------------------------------------
+
+    async def join(self, node: Node, lease: int) -> None:
+        """See `JobStore.join`."""
+        self._joined.add(node.id)
+        await self._call(ledger.join, node, lease)
+
+    async def renew(self, node_id: str, lease: int) -> bool:
+        """See `JobStore.renew`."""
+        return await self._call(ledger.renew, node_id, lease)
+
+    async def recover(self, planner: LostPlanner) -> Recovered:
+        """See `JobStore.recover`."""
+        return await self._call(ledger.recover, planner)
+
+    async def leave(self, node_id: str) -> None:
+        """See `JobStore.leave`."""
+        await self._call(ledger.leave, node_id)

@@ -1,0 +1,243 @@
+"""What the operations of a SQLite store work with: the connection, the codec, what was decoded.
+
+Everything here runs in the connection's thread. A session is never used by two threads.
+"""
+
+# ruff: noqa: S608 - statements are joined from constants of this package, and every value is bound
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, final
+
+from asyncsched.errors import SerializationError, StoreUnavailableError
+from asyncsched.job import JobRecord
+from asyncsched.stores.base import StoreContext
+from asyncsched.stores.sql import DEFINITION_COLUMNS, RUN_COLUMNS, STATE_COLUMNS, Row
+from asyncsched.stores.sql_jobs import JobRows
+from asyncsched.stores.sql_runs import RunRows
+from asyncsched.stores.sqlite_schema import prepare
+
+__all__ = ["DEFINITIONS", "RUNS", "STATES", "Session", "Stored", "columns", "marks"]
+
+_CHUNK_SIZES: Final = (1, 16, 500)
+_CACHED_JOBS: Final = 16_384
+_CACHED_ARGUMENT_BYTES: Final = 2048
+_STATEMENTS: Final = 256
+_NO_DEFINITION: Final = (None,) * len(DEFINITION_COLUMNS)
+
+
+def columns(table: str, names: Iterable[str]) -> str:
+    """Return quoted column names, separated by commas."""
+    return ", ".join(f'{table}."{name}"' if table else f'"{name}"' for name in names)
+
+
+def marks(count: int) -> str:
+    """Return that many parameter marks, separated by commas."""
+    return ", ".join("?" * count)
+
+
+STATES: Final = f"SELECT j.number, j.stamp, {columns('j', STATE_COLUMNS)} FROM jobs j"
+DEFINITIONS: Final = f"SELECT number, {columns('', DEFINITION_COLUMNS)} FROM definitions"
+RUNS: Final = f"SELECT {columns('r', RUN_COLUMNS)} FROM runs r"
+
+
+class Stored(NamedTuple):
+    """A job as it was found: ``readable`` is false where ``job`` merely stands for it, parked with the reason."""
+
+    number: int
+    stamp: int | None
+    job: JobRecord
+    readable: bool
+
+
+@final
+class Session:
+    """One open database."""
+
+    def __init__(self, path: Path, context: StoreContext) -> None:
+        self.path = path
+        self.clock = context.clock
+        self.new_run_id = context.new_run_id
+        self.definitions = JobRows(context.codec)
+        self.runs = RunRows(context.codec)
+        self.touched: set[str] = set()
+        """Ids of jobs whose ledger grew since it was last pruned."""
+        self.swept = False
+        """Whether the ledger that was found at opening has been looked through for what to prune."""
+        self._decoded: dict[int, JobRecord] = {}
+        self._inode: tuple[int, int] | None = None
+
+    def connect(self, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
+        """Open the file, make or migrate its tables."""
+        connection = sqlite3.connect(
+            self.path, timeout=busy_timeout, isolation_level=None, cached_statements=_STATEMENTS
+        )
+        try:
+            prepare(connection, self.path, synchronous)
+            self._inode = _inode(self.path)
+        except BaseException:
+            connection.close()
+            raise
+        self.connection = connection
+        return connection
+
+    # -- transactions ------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[int]:
+        """Hold the write lock from the first statement on; yield the store's time; commit, or change nothing."""
+        self.require_file()
+        self.connection.execute("BEGIN IMMEDIATE")
+        yield from self._until_done()
+
+    @contextlib.contextmanager
+    def reading(self) -> Generator[int]:
+        """See one state of the database throughout; yield the store's time."""
+        self.require_file()
+        self.connection.execute("BEGIN")
+        yield from self._until_done()
+
+    def _until_done(self) -> Generator[int]:
+        try:
+            yield self.clock.now_us()
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def step(self) -> Generator[None]:
+        """Undo this part of a transaction if it fails."""
+        self.connection.execute("SAVEPOINT step")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK TO step")
+            self.connection.execute("RELEASE step")
+            raise
+        self.connection.execute("RELEASE step")
+
+    def require_file(self) -> None:
+        """Notice that the path no longer leads to the file that is open.
+
+        Raises:
+            StoreUnavailableError: what would be written now would never be found again.
+        """
+        found = _inode(self.path)
+        if found == self._inode:
+            return
+        what = "has vanished" if found is None else "was replaced by another"
+        raise StoreUnavailableError(
+            f"the file of the job store {str(self.path)!r} {what} while it was open; nothing is written to the old one; "
+            "put it back, or restart to work with what is there"
+        )
+
+    # -- statements --------------------------------------------------------------------------
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Return all rows. Text that is not UTF-8 comes as bytes, which the decoding then reports."""
+        try:
+            return self.connection.execute(statement, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            if "decode to UTF-8" not in str(error):
+                raise
+        self.connection.text_factory = _text_or_bytes
+        try:
+            return self.connection.execute(statement, parameters).fetchall()
+        finally:
+            self.connection.text_factory = str
+
+    def rows_in(self, statement: str, values: Sequence[Any]) -> list[Row]:
+        """Return the rows of a statement that holds ``{}`` for a list of values, of any length."""
+        found: list[Row] = []
+        for start in range(0, len(values), _CHUNK_SIZES[-1]):
+            chunk = values[start : start + _CHUNK_SIZES[-1]]
+            size = next(size for size in _CHUNK_SIZES if size >= len(chunk))  # few sizes: few prepared statements
+            padding = (None,) * (size - len(chunk))
+            found += self.rows(statement.replace("{}", marks(size)), (*chunk, *padding))
+        return found
+
+    def scalar(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        """Return the only column of the first row, ``None`` without one."""
+        found = self.connection.execute(statement, parameters).fetchall()
+        return found[0][0] if found else None
+
+    def write(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Run a statement for each row of parameters; return how many rows of the table changed.
+
+        Raises:
+            SerializationError: a value does not fit into a column.
+        """
+        if not rows:
+            return 0
+        try:
+            return self.connection.executemany(statement, rows).rowcount
+        except (UnicodeEncodeError, OverflowError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
+            raise SerializationError(f"a value cannot be stored: {error}") from error
+        except sqlite3.IntegrityError as error:
+            raise SerializationError(f"a row breaks a rule of its table: {error}") from error
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    def jobs(self, job_ids: Sequence[str]) -> dict[str, Stored]:
+        """Return these jobs by id; those that are not there are left out."""
+        rows = self.rows_in(f"{STATES} WHERE j.id IN ({{}})", _bindable(job_ids))
+        return {stored.job.id: stored for stored in self.load(rows)}
+
+    def load(self, rows: Sequence[Row]) -> list[Stored]:
+        """Return the jobs of rows of `STATES`, reading definitions that are not known yet."""
+        decoded = self._decoded
+        unknown = [row[0] for row in rows if row[1] not in decoded]
+        definitions = {row[0]: row[1:] for row in self.rows_in(f"{DEFINITIONS} WHERE number IN ({{}})", unknown)}
+        return [self._stored(row, decoded.get(row[1]), definitions.get(row[0])) for row in rows]
+
+    def _stored(self, row: Row, known: JobRecord | None, definition: Row | None) -> Stored:
+        number, stamp, state = row[0], row[1], row[2:]
+        try:
+            if known is not None:
+                return Stored(number, stamp, self.definitions.with_state(known, state), readable=True)
+            job = self.definitions.job(state, definition or _NO_DEFINITION)
+        except SerializationError as error:
+            return Stored(number, None, self.definitions.unreadable(state, definition, str(error)), readable=False)
+        size = 0 if definition is None else len(definition[6])
+        return Stored(number, stamp if size <= _CACHED_ARGUMENT_BYTES else None, job, readable=True)
+
+    def remember(self, stored: Stored) -> None:
+        """Keep a decoded definition: the job will be back."""
+        if stored.stamp is None or stored.stamp in self._decoded:
+            return
+        if len(self._decoded) >= _CACHED_JOBS:
+            self._decoded.clear()
+        self._decoded[stored.stamp] = stored.job
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - called for every transaction
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _text_or_bytes(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _bindable(texts: Iterable[str]) -> list[str]:
+    """Leave out what no row can hold, so that asking for it finds nothing."""
+    return [text for text in texts if text.isascii() or _is_utf8(text)]
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
