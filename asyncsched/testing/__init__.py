@@ -1,0 +1,17 @@
+"""For tests of programs that use asyncsched, and for tests of stores and triggers of one's own."""
+
+from asyncsched.testing.clock import VirtualClock
+from asyncsched.testing.faults import FaultyStore
+from asyncsched.testing.recorder import EventLog, record_events
+from asyncsched.testing.store_suite import STORE_CHECKS, check_store
+from asyncsched.testing.trigger_laws import check_trigger
+
+__all__ = [
+    "STORE_CHECKS",
+    "EventLog",
+    "FaultyStore",
+    "VirtualClock",
+    "check_store",
+    "check_trigger",
+    "record_events",
+]

@@ -1,0 +1,167 @@
+"""A job store that fails when a test says so, around a real one."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar, final
+
+from anyio.lowlevel import checkpoint
+
+from asyncsched._engine.plan import LostPlanner, Planner
+from asyncsched.errors import StoreUnavailableError
+from asyncsched.job import JobRecord, JobState
+from asyncsched.run import RunRecord, RunState
+from asyncsched.stores.base import Change, Fired, Finished, JobStore, Merge, Node, Recovered, Start, StoreContext
+
+__all__ = ["FaultyStore"]
+
+T = TypeVar("T")
+
+
+@final
+class FaultyStore:
+    """Passes every call on to a store, unless a fault is set for it.
+
+    Attributes:
+        calls: the names of the methods called so far, in order, failed ones included.
+    """
+
+    def __init__(self, inner: JobStore) -> None:
+        self._inner = inner
+        self._down = False
+        self._failing: dict[str, Exception] = {}
+        self.calls: Final[list[str]] = []
+
+    def break_down(self) -> None:
+        """Let every call raise `StoreUnavailableError` until `heal`."""
+        self._down = True
+
+    def fail(self, method: str, error: Exception) -> None:
+        """Let one method raise that error until `heal`."""
+        self._failing[method] = error
+
+    def heal(self) -> None:
+        """Let everything pass again."""
+        self._down = False
+        self._failing.clear()
+
+    @property
+    def persistent(self) -> bool:
+        return self._inner.persistent
+
+    @property
+    def shared(self) -> bool:
+        return self._inner.shared
+
+    @property
+    def label(self) -> str:
+        return f"faulty({self._inner.label})"
+
+    async def open(self, context: StoreContext) -> None:
+        await self._pass("open")
+        await self._inner.open(context)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def now(self) -> int:
+        await self._pass("now")
+        return await self._inner.now()
+
+    async def watch(self, hint: Callable[[], None]) -> None:
+        await self._inner.watch(hint)
+
+    async def add(
+        self, jobs: Sequence[JobRecord], *, merge: Merge | None = None, runs: Sequence[RunRecord] = ()
+    ) -> list[JobRecord]:
+        await self._pass("add")
+        return await self._inner.add(jobs, merge=merge, runs=runs)
+
+    async def update(self, job_ids: Sequence[str], change: Change) -> list[JobRecord]:
+        await self._pass("update")
+        return await self._inner.update(job_ids, change)
+
+    async def remove(self, job_ids: Sequence[str] | None) -> list[str]:
+        await self._pass("remove")
+        return await self._inner.remove(job_ids)
+
+    async def get(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        await self._pass("get")
+        return await self._inner.get(job_ids)
+
+    async def query(
+        self,
+        *,
+        tag: str | None = None,
+        state: JobState | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[JobRecord]:
+        await self._pass("query")
+        return await self._inner.query(tag=tag, state=state, limit=limit, after=after)
+
+    async def next_wakeup(self) -> int | None:
+        await self._pass("next_wakeup")
+        return await self._inner.next_wakeup()
+
+    async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:
+        await self._pass("fire_due")
+        return await self._inner.fire_due(node, limit, planner)
+
+    async def start_pending(self, node: str, limit: int) -> list[Start]:
+        await self._pass("start_pending")
+        return await self._inner.start_pending(node, limit)
+
+    async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+        await self._pass("finish")
+        return await self._inner.finish(runs)
+
+    async def enqueue(self, runs: Sequence[RunRecord]) -> None:
+        await self._pass("enqueue")
+        await self._inner.enqueue(runs)
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        await self._pass("get_run")
+        return await self._inner.get_run(run_id)
+
+    async def query_runs(
+        self,
+        *,
+        job_id: str | None = None,
+        state: RunState | None = None,
+        since: int | None = None,
+        at: int | None = None,
+        limit: int = 100,
+    ) -> list[RunRecord]:
+        await self._pass("query_runs")
+        return await self._inner.query_runs(job_id=job_id, state=state, since=since, at=at, limit=limit)
+
+    async def cancel_pending(self, run_id: str) -> RunRecord | None:
+        await self._pass("cancel_pending")
+        return await self._inner.cancel_pending(run_id)
+
+    async def prune(self, history: int | None, limit: int) -> int:
+        await self._pass("prune")
+        return await self._inner.prune(history, limit)
+
+    async def join(self, node: Node, lease: int) -> None:
+        await self._pass("join")
+        await self._inner.join(node, lease)
+
+    async def renew(self, node_id: str, lease: int) -> bool:
+        await self._pass("renew")
+        return await self._inner.renew(node_id, lease)
+
+    async def recover(self, planner: LostPlanner) -> Recovered:
+        await self._pass("recover")
+        return await self._inner.recover(planner)
+
+    async def leave(self, node_id: str) -> None:
+        await self._pass("leave")
+        await self._inner.leave(node_id)
+
+    async def _pass(self, method: str) -> None:
+        self.calls.append(method)
+        await checkpoint()
+        if self._down:
+            raise StoreUnavailableError(f"{self.label} is down, as the test wants it")
+        if method in self._failing:
+            raise self._failing[method]
