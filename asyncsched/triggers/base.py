@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar, final
 
-from asyncsched.clock import to_datetime, to_us
+from asyncsched.clock import SystemClock, to_datetime, to_us
 from asyncsched.errors import ConfigurationError, InvalidTriggerError, SerializationError
 
 __all__ = ["Jitter", "LintWarning", "MicrosecondTrigger", "Trigger", "register_trigger", "trigger_from_dict"]
@@ -91,7 +91,8 @@ class Trigger(ABC):
             ConfigurationError: ``at`` is naive.
         """
         require_aware(at, "at")
-        found = self.last_us(to_us(at) - _MAX_SPAN_US, to_us(at) - 1)
+        until = to_us(at) - 1
+        found = self.last_us(max(until - _MAX_SPAN_US, _EARLIEST_US), until)
         return None if found is None else to_datetime(found)
 
     def upcoming(self, after: datetime | None = None, n: int = 10) -> list[datetime]:
@@ -102,7 +103,7 @@ class Trigger(ABC):
             n: how many at most.
         """
         instants: list[datetime] = []
-        cursor = datetime.now(UTC) if after is None else after  # noqa: TID251 - asked by a person, not by the engine
+        cursor = to_datetime(SystemClock().now_us()) if after is None else after
         while len(instants) < n:
             found = self.next(cursor)
             if found is None:
@@ -187,7 +188,9 @@ class Trigger(ABC):
         return None
 
 
+# How far `previous` looks back, and the first instant that any zone can still show as a datetime.
 _MAX_SPAN_US: Final = 200 * 366 * 86_400 * 1_000_000
+_EARLIEST_US: Final = to_us(datetime(1, 1, 3, tzinfo=UTC))
 
 
 class MicrosecondTrigger(Trigger):
@@ -238,10 +241,10 @@ class _Kinds:
 
 
 _kinds: Final = _Kinds()
-_T = TypeVar("_T", bound=type[Trigger])
+_T = TypeVar("_T", bound=Trigger)
 
 
-def register_trigger(cls: _T) -> _T:
+def register_trigger(cls: type[_T]) -> type[_T]:
     """Register a trigger class under its ``kind``, so that stores may hold it. A class decorator.
 
     Raises:

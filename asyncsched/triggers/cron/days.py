@@ -1,0 +1,180 @@
+"""The days on which a pattern matches, found through one table per kind of year.
+
+The Gregorian calendar has 21 kinds of year as far as a pattern can tell: by the weekday of
+1 January, whether it is a leap year, and whether the year before was one (which decides the ISO
+week of the first days of January). The matching days of each month are computed once for a kind of
+year, when it is first met; every search after that is a shift and a bit scan. Days are numbered
+from 1 January 1970 as 0.
+"""
+
+from bisect import bisect_left, bisect_right
+from calendar import isleap
+from datetime import date
+from typing import Final, final
+
+from asyncsched.triggers.cron.field import FIRST_YEAR, LAST_YEAR
+from asyncsched.triggers.cron.pattern import ALL_WEEKS, Pattern
+
+__all__ = ["MatchingDays"]
+
+_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+_LAST_DAY: Final = date(LAST_YEAR, 12, 31).toordinal() - _EPOCH_ORDINAL
+_CYCLE: Final = 400  # years after which the calendar repeats to the weekday
+_FEBRUARY: Final = 2
+_LENGTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+def _first_weekday(year: int) -> int:
+    return date(year, 1, 1).weekday()
+
+
+def _kind(year: int) -> int:
+    before = 2 if isleap(year) else int(isleap(year - 1 if year > 1 else year + 399))
+    return _first_weekday(year) * 3 + before
+
+
+_KINDS: Final = tuple(_kind(year or _CYCLE) for year in range(_CYCLE))
+_EXAMPLE: Final = {kind: year + 2000 for year, kind in enumerate(_KINDS)}
+
+
+@final
+class MatchingDays:
+    """The days on which a pattern matches, forwards, backwards and counted."""
+
+    __slots__ = ("_counts", "_pattern", "_tables", "_year_set", "_years")
+
+    def __init__(self, pattern: Pattern) -> None:
+        self._pattern = pattern
+        self._tables: list[tuple[int, ...] | None] = [None] * 21
+        self._counts: list[int | None] = [None] * 21
+        years = pattern.years
+        self._years = None if years is None else tuple(year for year in years if any(self._months(year)))
+        self._year_set = frozenset(self._years or ())
+
+    @property
+    def possible(self) -> bool:
+        """Whether any day ever matches."""
+        if self._years is not None:
+            return bool(self._years)
+        return any(any(self._months(year)) for year in _EXAMPLE.values())
+
+    def matches(self, day: int) -> bool:
+        """Return whether that day matches."""
+        found = date.fromordinal(day + _EPOCH_ORDINAL)
+        return self._has_year(found.year) and bool(self._months(found.year)[found.month - 1] >> found.day & 1)
+
+    def next(self, day: int) -> int | None:
+        """Return the first matching day that is not before ``day``."""
+        if day > _LAST_DAY:
+            return None
+        start = date.fromordinal(max(day, 0) + _EPOCH_ORDINAL)
+        year, month = start.year, start.month
+        if self._has_year(year):
+            table = self._months(year)
+            later = table[month - 1] >> start.day
+            if later:
+                return max(day, 0) + (later & -later).bit_length() - 1
+            found = _first_in(table, year, month)
+            if found is not None:
+                return found
+        following = self._year_after(year)
+        return None if following is None else _first_in(self._months(following), following, 0)
+
+    def previous(self, day: int) -> int | None:
+        """Return the last matching day that is not after ``day``."""
+        if day < 0:
+            return None
+        start = date.fromordinal(day + _EPOCH_ORDINAL)
+        year, month = start.year, start.month
+        if self._has_year(year):
+            table = self._months(year)
+            earlier = table[month - 1] & (2 << start.day) - 1
+            if earlier:
+                return day - start.day + earlier.bit_length() - 1
+            found = _last_in(table, year, month - 1)
+            if found is not None:
+                return found
+        before = self._year_before(year)
+        return None if before is None else _last_in(self._months(before), before, 12)
+
+    def count(self, first: int, end: int) -> int:
+        """Return how many days match from ``first`` to just before ``end``."""
+        first = max(first, 0)
+        if end <= first:
+            return 0
+        start = date.fromordinal(first + _EPOCH_ORDINAL)
+        stop = date.fromordinal(end + _EPOCH_ORDINAL)
+        whole = sum(self._year_count(year) for year in range(start.year, stop.year) if self._has_year(year))
+        return whole + self._before(stop) - self._before(start)
+
+    def _before(self, day: date) -> int:
+        """How many days match in the year of ``day`` before it."""
+        if not self._has_year(day.year):
+            return 0
+        table = self._months(day.year)
+        rest = table[day.month - 1] & (1 << day.day) - 1
+        return sum(mask.bit_count() for mask in table[: day.month - 1]) + rest.bit_count()
+
+    def _year_count(self, year: int) -> int:
+        kind = _KINDS[year % _CYCLE]
+        count = self._counts[kind]
+        if count is None:
+            count = self._counts[kind] = sum(mask.bit_count() for mask in self._months(year))
+        return count
+
+    def _has_year(self, year: int) -> bool:
+        return FIRST_YEAR <= year <= LAST_YEAR and (self._years is None or year in self._year_set)
+
+    def _year_after(self, year: int) -> int | None:
+        if self._years is not None:
+            index = bisect_right(self._years, year)
+            return self._years[index] if index < len(self._years) else None
+        years = range(max(year + 1, FIRST_YEAR), min(year + _CYCLE, LAST_YEAR) + 1)
+        return next((later for later in years if any(self._months(later))), None)
+
+    def _year_before(self, year: int) -> int | None:
+        if self._years is not None:
+            index = bisect_left(self._years, year)
+            return self._years[index - 1] if index else None
+        years = range(min(year - 1, LAST_YEAR), max(year - _CYCLE, FIRST_YEAR) - 1, -1)
+        return next((earlier for earlier in years if any(self._months(earlier))), None)
+
+    def _months(self, year: int) -> tuple[int, ...]:
+        kind = _KINDS[year % _CYCLE]
+        table = self._tables[kind]
+        if table is None:
+            table = self._tables[kind] = self._build(_EXAMPLE[kind])
+        return table
+
+    def _build(self, year: int) -> tuple[int, ...]:
+        pattern, weekday, months = self._pattern, _first_weekday(year), list[int]()
+        for month, length in enumerate(_LENGTHS, 1):
+            days = length + (month == _FEBRUARY and isleap(year))
+            mask = pattern.day_mask(days, weekday) if pattern.months >> month & 1 else 0
+            months.append(mask if pattern.weeks == ALL_WEEKS else _in_weeks(mask, pattern.weeks, year, month))
+            weekday = (weekday + days) % 7
+        return tuple(months)
+
+
+def _first_in(table: tuple[int, ...], year: int, months_done: int) -> int | None:
+    for month in range(months_done, 12):
+        mask = table[month]
+        if mask:
+            return date(year, month + 1, (mask & -mask).bit_length() - 1).toordinal() - _EPOCH_ORDINAL
+    return None
+
+
+def _last_in(table: tuple[int, ...], year: int, months: int) -> int | None:
+    for month in range(months, 0, -1):
+        mask = table[month - 1]
+        if mask:
+            return date(year, month, mask.bit_length() - 1).toordinal() - _EPOCH_ORDINAL
+    return None
+
+
+def _in_weeks(mask: int, weeks: int, year: int, month: int) -> int:
+    found = 0
+    for day in range(1, mask.bit_length()):
+        if mask >> day & 1 and weeks >> date(year, month, day).isocalendar().week & 1:
+            found |= 1 << day
+    return found

@@ -1,0 +1,150 @@
+"""From a pattern of local times to instants: where the days, the clock face and a zone meet.
+
+Time is walked window by window, a window being a stretch in which the zone keeps one offset. Within
+a window instants and local times differ by a constant, so the next instant is the next local time.
+What the clocks do between two windows is decided at their border alone:
+
+* a gap (forward change): the local times that are skipped fire at the border, or not at all;
+* a fold (backward change): of the local times that come twice, those of the later window are left
+  out, or those of the earlier, or neither.
+
+Stretches in which nothing matches are jumped over, so that a search costs a handful of windows
+however far apart its instants are. All times are whole seconds.
+"""
+
+from datetime import tzinfo
+from functools import lru_cache
+from typing import Final, Literal, TypeAlias, final
+
+from asyncsched.triggers.cron.clockface import DAY, TimesOfDay
+from asyncsched.triggers.cron.days import MatchingDays
+from asyncsched.triggers.cron.pattern import Pattern
+from asyncsched.triggers.wall import LATEST_US, Window, wall_clock
+
+__all__ = ["Fold", "Gap", "Search", "search_for"]
+
+Gap: TypeAlias = Literal["shift", "skip"]
+Fold: TypeAlias = Literal["first", "last", "both"]
+
+# No offset reaches a day, so instants two days apart keep the order of their local times.
+_APART: Final = 2 * DAY
+_LATEST: Final = LATEST_US // 1_000_000
+_NEVER: Final = 1 << 62
+
+
+@final
+class Search:
+    """The instants of one pattern in one zone under one policy; pure, shared by equal triggers."""
+
+    __slots__ = ("_days", "_first_only", "_last_only", "_shift", "_times", "_wall")
+
+    def __init__(self, days: MatchingDays, times: TimesOfDay, zone: tzinfo, gap: Gap, fold: Fold) -> None:
+        self._days = days
+        self._times = times
+        self._wall = wall_clock(zone)
+        self._shift = gap == "shift"
+        self._first_only = fold == "first"
+        self._last_only = fold == "last"
+
+    def next(self, instant: int) -> int | None:
+        """Return the first instant that is not before ``instant``, in Unix seconds."""
+        instant = max(instant, -DAY)
+        settled = instant + _APART
+        while instant <= _LATEST:
+            window = self._wall.window(instant)
+            if instant == window.start and self._fires_at_start(window):
+                return instant
+            local = self.next_local(max(instant + window.offset, self._first_local(window)))
+            if local < self._end_local(window):
+                found = local - window.offset
+                return found if found <= _LATEST else None
+            instant = window.end
+            if instant > settled:
+                instant = max(instant, local - _APART)
+        return None
+
+    def previous(self, instant: int) -> int | None:
+        """Return the last instant that is not after ``instant``, in Unix seconds."""
+        instant = min(instant, _LATEST)
+        settled = instant - _APART
+        while instant >= -DAY:
+            window = self._wall.window(instant)
+            local = self.previous_local(min(instant + window.offset, self._end_local(window) - 1))
+            if local >= self._first_local(window):
+                return local - window.offset
+            if self._fires_at_start(window):
+                return window.start
+            instant = window.start - 1
+            if instant < settled:
+                instant = min(instant, local + _APART)
+        return None
+
+    def count(self, first: int, end: int) -> int:
+        """Return how many instants lie from ``first`` to just before ``end``."""
+        count, instant, end = 0, max(first, -DAY), min(end, _LATEST + 1)
+        while instant < end:
+            window = self._wall.window(instant)
+            low = max(instant + window.offset, self._first_local(window))
+            high = min(end + window.offset, self._end_local(window))
+            count += self._count_local(low, high)
+            if instant == window.start and self._fires_at_start(window):
+                count += self.next_local(instant + window.offset) != instant + window.offset
+            instant = window.end
+        return count
+
+    def next_local(self, local: int) -> int:
+        """Return the first matching local second that is not before ``local``; very large when there is none."""
+        day, second = divmod(local, DAY)
+        if day >= 0 and self._days.matches(day):
+            found = self._times.next(second)
+            if found >= 0:
+                return day * DAY + found
+        following = self._days.next(day + 1)
+        return _NEVER if following is None else following * DAY + self._times.first
+
+    def previous_local(self, local: int) -> int:
+        """Return the last matching local second that is not after ``local``; very small when there is none."""
+        day, second = divmod(local, DAY)
+        if day >= 0 and self._days.matches(day):
+            found = self._times.previous(second)
+            if found >= 0:
+                return day * DAY + found
+        before = self._days.previous(day - 1)
+        return -_NEVER if before is None else before * DAY + self._times.last
+
+    def _first_local(self, window: Window) -> int:
+        return window.start + (max(window.offset, window.before) if self._first_only else window.offset)
+
+    def _end_local(self, window: Window) -> int:
+        return window.end + (min(window.offset, window.behind) if self._last_only else window.offset)
+
+    def _fires_at_start(self, window: Window) -> bool:
+        """Whether a local time that the clocks skip at the start of this window matches."""
+        if not self._shift or window.before >= window.offset:
+            return False
+        return self.next_local(window.start + window.before) < window.start + window.offset
+
+    def _count_local(self, low: int, high: int) -> int:
+        if low >= high:
+            return 0
+        (first_day, first_second), (end_day, end_second) = divmod(low, DAY), divmod(high, DAY)
+        count = self._days.count(first_day, end_day) * self._times.total
+        if end_day >= 0 and self._days.matches(end_day):
+            count += self._times.count_before(end_second)
+        if first_day >= 0 and self._days.matches(first_day):
+            count -= self._times.count_before(first_second)
+        return count
+
+
+@lru_cache(maxsize=1024)
+def tables_for(pattern: Pattern) -> tuple[MatchingDays, TimesOfDay]:
+    """Return the tables of a pattern, shared by all triggers that have it."""
+    return MatchingDays(pattern), TimesOfDay(pattern)
+
+
+@lru_cache(maxsize=1024)
+def search_for(pattern: Pattern, zone: tzinfo, gap: Gap, fold: Fold) -> Search:
+    """Return the search of a pattern in a zone; one that runs on elapsed time overrides the policies."""
+    if pattern.elapsed:
+        gap, fold = "skip", "both"
+    return Search(*tables_for(pattern), zone, gap, fold)

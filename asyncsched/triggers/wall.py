@@ -1,0 +1,140 @@
+"""Wall-clock arithmetic on integers: between which instants a zone keeps one offset.
+
+`zoneinfo` answers what the offset is at an instant, not when it changes. `WallClock` finds the
+changes once for each stretch of about a year and keeps them, so that afterwards converting between
+instants and local time is one comparison and one addition. Seconds here are Unix seconds; a *local*
+second is the wall clock read as if it were UTC.
+"""
+
+from bisect import bisect_right
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from typing import Final, final
+
+import msgspec
+
+from asyncsched.clock import EPOCH, to_us
+from asyncsched.errors import ConfigurationError
+
+__all__ = ["EARLIEST_US", "LATEST_US", "WallClock", "Window", "local_to_us", "wall_clock"]
+
+# A day inside of what datetime can hold, so that no offset leads out of it.
+EARLIEST_US: Final = to_us(datetime(1, 1, 3, tzinfo=UTC))
+LATEST_US: Final = to_us(datetime(9999, 12, 30, tzinfo=UTC)) - 1
+_EARLIEST: Final = EARLIEST_US // 1_000_000
+_LATEST: Final = LATEST_US // 1_000_000
+
+_CHUNK_BITS: Final = 25  # 388 days
+# Two changes of offset that undo each other are at least 6.9 days apart in the whole tz database
+# (Brazil in October 2000, Palestine around Ramadan); tests/triggers/test_wall.py holds it to that.
+_SAMPLE: Final = 1 << 18  # 3.03 days
+_CHUNK_LIMIT: Final = 256
+
+
+class Window(msgspec.Struct, frozen=True, gc=False):
+    """A stretch of time [start, end) in which a zone has one offset. All in seconds.
+
+    ``before`` and ``behind`` are the offsets on its two sides, equal to ``offset`` where the window
+    was cut without a change of the clocks.
+    """
+
+    start: int
+    end: int
+    offset: int
+    before: int
+    behind: int
+
+
+@final
+class WallClock:
+    """One zone's offsets as windows; get it from `wall_clock`, which keeps one for each zone."""
+
+    __slots__ = ("_chunks", "_recent", "_zone")
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._chunks: dict[int, tuple[list[int], list[Window]]] = {}
+        self._recent = Window(0, 0, 0, 0, 0)
+        if isinstance(zone, timezone):
+            offset = zone.utcoffset(None) // timedelta(seconds=1)
+            self._recent = Window(_EARLIEST - 86_400 * 366, _LATEST + 86_400 * 366, offset, offset, offset)
+
+    def window(self, instant: int) -> Window:
+        """Return the window that holds that instant (Unix seconds)."""
+        recent = self._recent
+        if recent.start <= instant < recent.end:
+            return recent
+        number = instant >> _CHUNK_BITS
+        chunk = self._chunks.get(number)
+        if chunk is None:
+            chunk = self._build(number)
+            if len(self._chunks) >= _CHUNK_LIMIT:
+                self._chunks.clear()
+            self._chunks[number] = chunk
+        starts, windows = chunk
+        found = windows[bisect_right(starts, instant) - 1]
+        self._recent = found
+        return found
+
+    def _offset(self, instant: int) -> int:
+        moment = EPOCH + timedelta(seconds=min(max(instant, _EARLIEST), _LATEST))
+        offset = moment.astimezone(self._zone).utcoffset() or timedelta(0)
+        return round(offset.total_seconds())
+
+    def _build(self, number: int) -> tuple[list[int], list[Window]]:
+        first, end = number << _CHUNK_BITS, (number + 1) << _CHUNK_BITS
+        starts, offsets = [first], [self._offset(first)]
+        before = self._offset(first - 1)
+        for sample in range(first + _SAMPLE, end + 1, _SAMPLE):
+            # The end belongs to the next chunk; its last second is looked at to find a change there.
+            probe = min(sample, end - 1)
+            while self._offset(probe) != offsets[-1]:
+                change = self._first_change(starts[-1], probe, offsets[-1])
+                starts.append(change)
+                offsets.append(self._offset(change))
+        after = [*offsets[1:], self._offset(end)]
+        sides = zip(starts, [*starts[1:], end], offsets, [before, *offsets[:-1]], after, strict=True)
+        return starts, [Window(*side) for side in sides]
+
+    def _first_change(self, low: int, high: int, offset: int) -> int:
+        """Bisect to the change in (low, high]: the offset is ``offset`` at low and another at high."""
+        low = max(low, high - _SAMPLE)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._offset(middle) == offset:
+                low = middle
+            else:
+                high = middle
+        return high
+
+
+@lru_cache(maxsize=1024)
+def wall_clock(zone: tzinfo) -> WallClock:
+    """Return the windows of a zone, the same object each time."""
+    return WallClock(zone)
+
+
+def local_to_us(local: datetime, zone: tzinfo) -> int:
+    """Return the instant of a naive wall-clock time in a zone, its ``fold`` respected (PEP 495).
+
+    Raises:
+        ConfigurationError: the clocks skip that time; its two neighbours are named.
+    """
+    earlier, later = (_read(local, zone, fold) for fold in (0, 1))
+    if later >= earlier:
+        return later if local.fold else earlier
+    # In a gap PEP 495 reads fold=0 with the offset before it, so that it comes out later.
+    instant = wall_clock(zone).window(earlier // 1_000_000)
+    from_ = EPOCH.replace(tzinfo=None) + timedelta(seconds=instant.start + instant.before)
+    until = EPOCH.replace(tzinfo=None) + timedelta(seconds=instant.start + instant.offset)
+    raise ConfigurationError(
+        f"the local time {local.isoformat(sep=' ')!r} does not exist in {zone}: the clocks go from {from_} to {until} "
+        f"there; write {from_ - timedelta(seconds=1)} (just before) or {until} (just after)"
+    )
+
+
+def _read(local: datetime, zone: tzinfo, fold: int) -> int:
+    try:
+        return to_us(local.replace(tzinfo=zone, fold=fold))
+    except OverflowError:
+        raise ConfigurationError(f"{local!r} in {zone} lies outside of the years 1 to 9999") from None
