@@ -1,0 +1,68 @@
+"""An environment of its own for each system, under ``.bench/``, made again when its requirements change."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+__all__ = ["REQUIREMENTS", "ROOT", "prepare", "versions"]
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+_HOME: Final = ROOT / ".bench"
+
+REQUIREMENTS: Final[Mapping[str, Sequence[str]]] = {
+    "floor": (),
+    "asyncsched": ("-e", f"{ROOT}[uvloop]", "trio>=0.30"),
+    "apscheduler3": ("apscheduler>=3.11,<3.12", "sqlalchemy>=2,<3"),
+    # Its SQL store imports sniffio, which anyio no longer brings along.
+    "apscheduler4": ("apscheduler==4.0.0a6", "sqlalchemy[asyncio]>=2,<3", "aiosqlite", "sniffio"),
+}
+"""Name of an environment -> what the package installer is asked for."""
+
+
+def _python(environment: str) -> Path:
+    folder = _HOME / environment
+    return folder / "Scripts" / "python.exe" if sys.platform == "win32" else folder / "bin" / "python"
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        message = f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}"
+        raise RuntimeError(message)
+
+
+def _make(environment: str) -> None:
+    folder = _HOME / environment
+    shutil.rmtree(folder, ignore_errors=True)
+    _HOME.mkdir(exist_ok=True)
+    asked, uv = REQUIREMENTS[environment], shutil.which("uv")
+    if uv is not None:
+        _run(uv, "venv", "--quiet", "--python", sys.executable, folder)
+        if asked:
+            _run(uv, "pip", "install", "--quiet", "--python", _python(environment), *asked)
+        return
+    _run(sys.executable, "-m", "venv", folder)
+    if asked:
+        _run(_python(environment), "-m", "pip", "install", "--quiet", *asked)
+
+
+def prepare(environment: str) -> Path:
+    """Make the environment unless it is there already, and return its interpreter."""
+    stamp = _HOME / environment / "made-for.json"
+    wanted = json.dumps([sys.version, *REQUIREMENTS[environment]])
+    if not stamp.exists() or stamp.read_text() != wanted:
+        _make(environment)
+        stamp.write_text(wanted)
+    return _python(environment)
+
+
+def versions(environment: str) -> dict[str, str]:
+    """Return the version of everything that is installed in an environment."""
+    command = [str(_python(environment)), "-m", "benchmarks.worker", "--versions"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    found: dict[str, str] = json.loads(printed)
+    return found
