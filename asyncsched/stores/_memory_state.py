@@ -11,7 +11,7 @@ from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, RunRecord
 from asyncsched.stores._job_table import JobTable
 from asyncsched.stores._ledger import Ledger
-from asyncsched.stores.base import Change, Fired, Finished, Merge, Parked, Recovered, Start
+from asyncsched.stores.base import Change, Finished, Fired, Merge, Parked, Recovered, Start
 
 __all__ = ["MemoryState"]
 

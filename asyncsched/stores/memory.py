@@ -1,18 +1,20 @@
 """The memory store: the reference that every other store is compared with."""
 
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import anyio
 import anyio.lowlevel
 
 from asyncsched._engine.plan import LostPlanner, Planner
-from asyncsched.clock import Clock
 from asyncsched.errors import SchedulerStateError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState
 from asyncsched.stores._memory_state import MemoryState
-from asyncsched.stores.base import Change, Fired, Finished, Merge, Node, Recovered, Start, StoreContext
+from asyncsched.stores.base import Change, Finished, Fired, Merge, Node, Recovered, Start, StoreContext
+
+if TYPE_CHECKING:
+    from asyncsched.clock import Clock
 
 __all__ = ["MemoryJobStore"]
 

@@ -70,7 +70,7 @@ async def fire_writes_the_decision_whole(trial: Trial) -> None:
     (start,) = fired.starts
     same((start.run.state, start.run.node, start.run.attempt), ("running", "node-a", 1), "what is to start is returned")
     same([(row.state, row.reason) for row in fired.verdicts], [("missed", "late")], "verdicts are returned")
-    same((list(fired.parked), list(fired.finished)), ([], []), "nothing is parked or finished")
+    same((len(fired.parked), len(fired.finished)), (0, 0), "nothing is parked or finished")
     (job,) = await trial.store.get(["job"])
     same((job.name, job.last_fire, job.next_fire), ("fired", trial.start, trial.start + 3600 * SECOND), "the job row")
     same(start.job.id, "job", "each start comes with its job")
@@ -150,7 +150,7 @@ async def a_fire_is_recorded_once(trial: Trial) -> None:
     """A decision that records the same fire of the same revision again is refused: the job is parked."""
     (run,) = await trial.started(trial.job("job"), following=-1)
     again = await trial.fire_all(trial.deciding(fire_time=run.fire_time, state="pending"))
-    same(([start.run.id for start in again.starts], len(again.parked)), ([], 1), "the second record parks the job")
+    same((len(again.starts), len(again.parked)), (0, 1), "the second record parks the job")
     same(ids(await trial.store.query_runs(job_id="job")), [run.id], "there is one row for the fire")
 
 
@@ -197,9 +197,9 @@ async def finished_jobs_are_removed(trial: Trial) -> None:
     same((list(skipped.finished), len(skipped.verdicts)), (["skips"], 1), "nothing is left after a verdict alone")
     await trial.pass_time(SECOND // 100)
     fired = await trial.fire_all(trial.starting("node-a"))
-    same((list(fired.finished), await trial.job_ids()), ([], ["goes"]), "a job with a running run stays")
+    same((len(fired.finished), await trial.job_ids()), (0, ["goes"]), "a job with a running run stays")
     done = await trial.store.finish([over(fired.starts[0].run, trial.start)])
-    same((list(done.finished), await trial.job_ids()), (["goes"], []), "it is removed with its last run")
+    same((tuple(done.finished), await trial.job_ids() == []), (("goes",), True), "it is removed with its last run")
     same(len(await trial.store.query_runs(job_id="goes")), 1, "its runs stay in the ledger")
 
 

@@ -220,7 +220,7 @@ async def remove_cancels_pending(trial: Trial) -> None:
     same(await trial.states(running.id, pending.id), ["running", "cancelled"], "pending is cancelled, running goes on")
     same(await trial.store.remove(["a"]), [], "removing again finds nothing")
     done = await trial.store.finish([over(running, trial.start)])
-    same((list(done.refused), done.pending), ([], False), "a run of a removed job still finishes")
+    same((len(done.refused), done.pending), (0, False), "a run of a removed job still finishes")
     same(await trial.states(running.id, pending.id), ["succeeded", "cancelled"], "the ledger outlives the job")
 
 
