@@ -335,9 +335,9 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 def test_loading_the_module_loads_neither_drivers_nor_parsers() -> None:
     code = (
         "import sys, types; package = types.ModuleType('asyncsched'); package.__path__ = ['asyncsched']; "
-        "sys.modules['asyncsched'] = package; import asyncsched.config, asyncsched.tasks; "
+        "sys.modules['asyncsched'] = package; before = set(sys.modules); import asyncsched.config, asyncsched.tasks; "
         "print([name for name in ('tomllib', 'aiosqlite', 'sqlite3', 'multiprocessing', 'urllib.request',"
-        " 'asyncsched.stores.sqlite', 'concurrent.futures.process') if name in sys.modules])"
+        " 'asyncsched.stores.sqlite', 'concurrent.futures.process') if name in sys.modules and name not in before])"
     )
     root = Path(__file__).parent.parent
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
