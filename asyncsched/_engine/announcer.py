@@ -5,13 +5,14 @@ Batches go through `Broadcast.publish_all`, so nothing is built that nobody read
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 from logging import getLogger
 from typing import Any, Final, TypeVar, final
 
 from asyncsched import events
 from asyncsched._engine.broadcast import Broadcast
 from asyncsched.clock import Clock, to_datetime
-from asyncsched.run import Outcome, RunRecord
+from asyncsched.run import Outcome, RunRecord, RunState
 from asyncsched.stores.base import Parked, Start
 
 __all__ = ["Announcer", "Settled"]
@@ -76,15 +77,10 @@ class Announcer:
         if not any(map(self.broadcast.wants, _OUTCOMES)):
             return
         at = self._now()
-        batch: list[events.RunEvent] = []
-        kind: type[events.RunEvent] | None = None
-        for row, outcome in settled:
-            event = self._settled_event(at, store, row, outcome)
-            if type(event) is not kind:
-                self._flush(kind, batch)
-                batch, kind = [], type(event)
-            batch.append(event)
-        self._flush(kind, batch)
+        for state, group in groupby(settled, _state):
+            build = self._executed if state == "succeeded" else self._ended
+            batch = [build(at, store, row, outcome) for row, outcome in group]
+            self.broadcast.publish_all(type(batch[0]), lambda batch=batch: batch)
 
     def refused(self, store: str, rows: Iterable[RunRecord]) -> None:
         """Tell of outcomes that the store refused because the attempt was no longer ours."""
@@ -104,10 +100,6 @@ class Announcer:
         """Tell of a waiting run that was cancelled."""
         self._one(events.JobCancelled, store, row)
 
-    def _flush(self, kind: type[events.RunEvent] | None, batch: list[events.RunEvent]) -> None:
-        if kind is not None:
-            self.broadcast.publish_all(kind, lambda: batch)
-
     def _verdict(self, store: str, row: RunRecord) -> None:
         if row.state == "missed":
             late = timedelta(microseconds=(row.finished_at or row.scheduled_time) - row.scheduled_time)
@@ -120,12 +112,22 @@ class Announcer:
                 self._one(events.JobMaxInstances, store, row)
             self._one(events.JobSkipped, store, row, reason=row.reason or "", count=row.count)
 
-    def _settled_event(self, at: datetime, store: str, row: RunRecord, outcome: Outcome) -> events.RunEvent:
+    def _executed(self, at: datetime, store: str, row: RunRecord, outcome: Outcome) -> events.RunEvent:
+        return events.JobExecuted(
+            at=at,
+            node=self.node,
+            job_id=row.job_id,
+            store=store,
+            run_id=row.id,
+            fire_time=to_datetime(row.fire_time),
+            attempt=row.attempt,
+            result=outcome.value,
+            duration=timedelta(microseconds=(row.finished_at or 0) - (row.started_at or 0)),
+        )
+
+    def _ended(self, at: datetime, store: str, row: RunRecord, outcome: Outcome) -> events.RunEvent:
         identity = self._identity(at, store, row)
         match row.state:
-            case "succeeded":
-                took = timedelta(microseconds=(row.finished_at or 0) - (row.started_at or 0))
-                return events.JobExecuted(**identity, result=outcome.value, duration=took)
             case "failed":
                 error = row.error
                 return events.JobError(
@@ -159,6 +161,10 @@ class Announcer:
 
     def _now(self) -> datetime:
         return to_datetime(self._clock.now_us())
+
+
+def _state(settled: Settled) -> RunState:
+    return settled[0].state
 
 
 _OUTCOMES: Final = (

@@ -15,7 +15,17 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar, final
 
 import anyio
 
-__all__ = ["Reply", "SoonCaller", "WorkerThread", "loop_name", "soon_from_threads", "spawn_host"]
+__all__ = [
+    "Reply",
+    "SoonCaller",
+    "WorkerThread",
+    "forgive_native_cancellations",
+    "loop_identity",
+    "loop_name",
+    "native_cancellations",
+    "soon_from_threads",
+    "spawn_host",
+]
 
 T = TypeVar("T")
 
@@ -29,6 +39,15 @@ def loop_name() -> Literal["asyncio", "trio"]:
     """
     trio = sys.modules.get("trio")
     return "trio" if trio is not None and trio.lowlevel.in_trio_task() else "asyncio"
+
+
+def loop_identity() -> object:
+    """Return something that is the same for every call within one event loop, and cheap."""
+    if loop_name() == "trio":
+        import trio  # noqa: PLC0415 - the application's choice, not ours
+
+        return trio.lowlevel.current_trio_token()
+    return asyncio.get_running_loop()
 
 
 def spawn_host(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
@@ -46,6 +65,34 @@ def spawn_host(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None
     task = asyncio.get_running_loop().create_task(main(), name=name)
     _hosts.add(task)
     task.add_done_callback(_hosts.discard)
+
+
+def native_cancellations() -> Callable[[], int]:
+    """Return what counts the unanswered requests to cancel the task that calls it; for this loop.
+
+    asyncio counts them on the task. trio has no such thing, so there it is always 0.
+    """
+    if loop_name() == "trio":
+        return lambda: 0
+
+    def count() -> int:
+        task = asyncio.current_task()
+        return 0 if task is None else task.cancelling()
+
+    return count
+
+
+async def forgive_native_cancellations() -> None:
+    """Take every request to cancel the current task off it, also one that is still to be delivered.
+
+    To be called on asyncio only, and only while no cancel scope around the task is cancelled, as the
+    requests are then nobody's but the code's that has just run in it.
+    """
+    task = asyncio.current_task()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # what was requested last, and not met yet, is delivered here
+    while task is not None and task.cancelling() and anyio.current_effective_deadline() > float("-inf"):
+        task.uncancel()
 
 
 class SoonCaller(Protocol):
@@ -85,17 +132,22 @@ class Reply(Generic[T]):
 
     def __init__(self) -> None:
         self.done = False
-        self._event = anyio.Event()
+        self._event: anyio.Event | None = None
         self._value: T | None = None
         self._error: BaseException | None = None
 
     def settle(self, value: T | None, error: BaseException | None) -> None:
         """Store the answer and wake whoever waits. In the loop's thread."""
         self._value, self._error, self.done = value, error, True
-        self._event.set()
+        if self._event is not None:
+            self._event.set()
 
     async def wait(self) -> T:
         """Wait for the answer; a cancellation leaves the call going on in its thread."""
+        if self._event is None:
+            self._event = anyio.Event()
+            if self.done:
+                self._event.set()
         await self._event.wait()
         if self._error is not None:
             raise self._error
@@ -110,15 +162,27 @@ class WorkerThread:
     """
 
     def __init__(self, name: str) -> None:
-        self._queue: SimpleQueue[tuple[Callable[[], Any], Reply[Any]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Callable[[], Any], Callable[..., object]] | None] = SimpleQueue()
         self._soon = soon_from_threads()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, func: Callable[[], T]) -> Reply[T]:
-        """Queue a call."""
+    def submit(self, func: Callable[[], T], then: Callable[[], object] | None = None) -> Reply[T]:
+        """Queue a call.
+
+        Args:
+            func: runs in the thread; whatever it raises is the reply's.
+            then: is called in the loop's thread when the reply is there, whether or not somebody still
+                waits for it; it must not raise.
+        """
         reply: Reply[T] = Reply()
-        self._queue.put((func, reply))
+
+        def settle(value: T | None, error: BaseException | None) -> None:
+            reply.settle(value, error)
+            if then is not None:
+                then()
+
+        self._queue.put((func, settle))
         return reply
 
     async def call(self, func: Callable[[], T]) -> T:
@@ -137,12 +201,12 @@ class WorkerThread:
 
     def _main(self) -> None:
         while (item := self._queue.get()) is not None:
-            func, reply = item
+            func, settle = item
             value: Any = None
             error: BaseException | None = None
             try:
                 value = func()
             except BaseException as raised:  # noqa: BLE001 - user code may raise anything; the caller gets it
                 error = raised
-            self._soon(reply.settle, value, error)
-            del item, func, reply, value, error
+            self._soon(settle, value, error)
+            del item, func, settle, value, error  # an idle thread keeps nothing of the last job alive

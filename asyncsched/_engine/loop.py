@@ -63,6 +63,7 @@ class TimerLoop:
         self._starved = False
         self._stopped = False
         self._look_for_pending = True
+        self._wakes_at: int | None = None
         self.next_wakeup: int | None = None
 
     @property
@@ -79,6 +80,13 @@ class TimerLoop:
         self._look_for_pending = self._look_for_pending or pending
         if not self._woken.is_set():
             self._woken.set()
+
+    def rescheduled(self, due_at: int | None) -> None:
+        """Have another look if a job that was added or changed may be due before the loop wakes up."""
+        if self._starved or self._paused() or due_at is None:
+            return
+        if self._wakes_at is None or due_at < self._wakes_at:
+            self.wake()
 
     def stop_firing(self) -> None:
         """Claim nothing more; what was claimed goes on."""
@@ -106,11 +114,13 @@ class TimerLoop:
 
     async def _sleep(self, seconds: float | None) -> None:
         self._asleep = True
+        self._wakes_at = self.next_wakeup
         self._changed()
         try:
             await self._clock.wait(self._woken, seconds)
         finally:
             self._asleep = False
+            self._wakes_at = None
 
     async def _round(self) -> float | None:
         """Fire and start what can be; return for how many seconds there is nothing to do."""
@@ -120,10 +130,8 @@ class TimerLoop:
         self._starved = self._pool.free <= 0
         if self._starved:
             return None
-        fired = await self._fire()
         looked = self._look_for_pending
-        started = await self._start_pending() if looked else 0
-        if fired or started:
+        if await self._fire() or (looked and await self._start_pending()):
             return 0.0
         self.next_wakeup = await self._store.next_wakeup()
         if self.next_wakeup is None:
@@ -134,8 +142,8 @@ class TimerLoop:
         self._look_for_pending = True  # what is due may be a waiting run
         return CONTENDED_SECONDS if looked else 0.0
 
-    async def _fire(self) -> int:
-        """Claim due jobs; return how many rows that settled, started or parked."""
+    async def _fire(self) -> bool:
+        """Claim due jobs; return whether there may be more."""
         reserved = self._pool.reserve(BATCH)
         fired: Fired | None = None
         try:
@@ -148,9 +156,10 @@ class TimerLoop:
         self._announcer.parked(name, fired.parked)
         if fired.finished:
             self._announcer.job_events(events.JobRemoved, name, fired.finished, reason="finished")
-        return len(fired.starts) + len(fired.verdicts) + len(fired.parked)
+        return len(fired.starts) >= reserved
 
-    async def _start_pending(self) -> int:
+    async def _start_pending(self) -> bool:
+        """Claim waiting runs; return whether there may be more."""
         self._look_for_pending = False
         reserved = self._pool.reserve(BATCH)
         starts: list[Start] = []
@@ -159,9 +168,8 @@ class TimerLoop:
         finally:
             self._pool.release(reserved - len(starts))
         self._dispatch(starts)
-        if starts:
-            self._look_for_pending = True
-        return len(starts)
+        self._look_for_pending = self._look_for_pending or len(starts) >= reserved
+        return len(starts) >= reserved
 
     def _dispatch(self, starts: Sequence[Start]) -> None:
         if starts:

@@ -41,7 +41,7 @@ class UnplannableError(Exception):
     """A job cannot be planned; it is to be parked with this text as its reason."""
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What becomes of one due job: its row from now on, and the rows to add to the ledger.
 
     ``runs`` holds runs to start at once (``running``, already owned by the planning node), runs
@@ -96,11 +96,9 @@ def plan_due(
         raise UnplannableError("it is due but has no next fire time")
     due = _due_instants(job, job.next_fire, now)
     rows = _Rows(job, now, node, new_run_id)
-    if due.last == due.first and not _is_cut(job, due.first, now):
-        chosen: list[int] = [due.first]
-    else:
-        chosen = _choose(job, due, now, rows)
-    rows.start(chosen, running, pending, "schedule" if due.last == due.first else "catchup")
+    single = due.last == due.first
+    chosen = [due.first] if single and not _is_cut(job, due.first, now) else _choose(job, due, now, rows)
+    rows.start(chosen, running, pending, "schedule" if single else "catchup")
     following = due.following
     ahead = following if job.policies.jitter is None else schedule_fire(job, following).due_at
     planned = replace(job, next_fire=following, due_at=ahead, last_fire=due.last, skip_until=None)
@@ -222,6 +220,8 @@ def _before(trigger: Trigger, start: int, instant: int) -> int:
 class _Rows:
     """Gathers the rows of one decision."""
 
+    __slots__ = ("_job", "_new_run_id", "_node", "_now", "rows")
+
     def __init__(self, job: JobRecord, now: int, node: str, new_run_id: Callable[[], str]) -> None:
         self.rows: list[RunRecord] = []
         self._job = job
@@ -253,6 +253,9 @@ class _Rows:
     def start(self, instants: list[int], running: int, pending: int, cause: Cause) -> None:
         """Turn the chosen instants into runs that start, runs that wait, or skipped fires."""
         policies = self._job.policies
+        if len(instants) == 1 and running + pending < (policies.max_instances or 1):  # by far the most frequent
+            self._run(instants[0], "running", cause)
+            return
         limit = None if policies.overlap == "allow" else policies.max_instances
         free = len(instants) if limit is None else limit - running - pending
         for instant in instants:

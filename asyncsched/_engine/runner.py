@@ -89,6 +89,7 @@ class RunnerPool:
         self._group: TaskGroup | None = None
         self._deadlines = Deadlines(clock, self._time_out)
         self._held = 0
+        self._cancelled: type[BaseException] = BaseException
         self.active: Final[dict[str, Assignment]] = {}
 
     @property
@@ -116,6 +117,7 @@ class RunnerPool:
     def attach(self, group: TaskGroup) -> None:
         """Start runners in that task group from now on."""
         self._group = group
+        self._cancelled = anyio.get_cancelled_exc_class()
 
     def submit(self, home: Home, starts: Iterable[Start]) -> None:
         """Queue claimed runs, whose slots are reserved already; never waits."""
@@ -210,17 +212,16 @@ class RunnerPool:
         assignment.scope = scope
         if job.policies.timeout is not None:
             self._deadlines.add(assignment.start.run.id, job.policies.timeout)
-        cancelled = anyio.get_cancelled_exc_class()
         try:
             outcome = await executor.run(self._call(assignment))
-        except cancelled:
+        except self._cancelled:
             self._settle(assignment, Outcome("cancelled"), now, assignment.cancel_reason or "the event loop stopped")
             raise
         except Exception as error:  # an executor that breaks its contract, or a task that is gone
             logger.exception("run %s could not be executed by %r", assignment.start.run.id, job.executor)
             outcome = _failed(f"executor {job.executor!r}: {type(error).__name__}: {error}")
         self._settle(assignment, outcome, now, None)
-        return not isinstance(outcome.exception, cancelled)  # a task that a job cancelled natively stays marked
+        return not isinstance(outcome.exception, self._cancelled)  # a task that a job cancelled natively stays marked
 
     def _refuse(self, assignment: Assignment, now: int, executor: Executor | None) -> None:
         """Settle a run without executing it."""

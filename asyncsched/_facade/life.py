@@ -6,9 +6,9 @@ from types import ModuleType
 from typing import Any, Final, final
 
 import anyio
-from anyio.lowlevel import current_token
 
 from asyncsched._engine.announcer import Announcer
+from asyncsched._engine.bridge import loop_identity
 from asyncsched._engine.broadcast import Broadcast
 from asyncsched._engine.definitions import Definitions
 from asyncsched._engine.engine import Engine
@@ -87,7 +87,7 @@ class Life:
             )
         self._starting = True
         try:
-            self._home = (process_id(), current_token())
+            self._home = (process_id(), loop_identity())
             self._engine = self._new_engine()
             await self._engine.host.start()
         except BaseException:
@@ -124,8 +124,8 @@ class Life:
     async def _write_definitions(self, engine: Engine) -> None:
         """Move what was added before the start into the open stores, and reconcile what is declared."""
 
-        def changed(store: str, _job: JobRecord | None) -> None:
-            engine.units[store].loop.wake()
+        def changed(store: str, job: JobRecord | None) -> None:
+            engine.units[store].loop.rescheduled(None if job is None else job.due_at)
 
         definitions = self._make_definitions(engine.places, engine.announcer, changed)
         await self.staging.move_into(definitions)
@@ -244,10 +244,10 @@ class Life:
     def _check_home(self) -> None:
         if self._home is None:
             return
-        process, token = self._home
+        process, loop = self._home
         if process != process_id():
             raise SchedulerStateError("the scheduler was started before a fork; start a new Scheduler in this process")
-        if token != current_token():
+        if loop is not loop_identity():
             raise SchedulerStateError("the scheduler runs in another event loop; call it from the one that started it")
 
     def _staged_definitions(self) -> Definitions:

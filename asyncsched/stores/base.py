@@ -73,7 +73,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     process: str = ""
 
 
-class Start(msgspec.Struct, frozen=True):
+class Start(msgspec.Struct, frozen=True, gc=False):
     """A run that this node has just claimed (state ``running``, its attempt counted), and its job."""
 
     job: JobRecord
