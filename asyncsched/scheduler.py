@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta, tzinfo
 from os import PathLike
 from types import ModuleType, TracebackType
-from typing import Any, Final, Literal, Self, final
+from typing import Any, Literal, Self, final
 
 import anyio
 
@@ -72,7 +72,7 @@ class Scheduler(EventCalls):
         Raises:
             ConfigurationError: a value is wrong; the message names it.
         """
-        self._life: Final = Life(
+        self._life = Life(
             self,
             store=store,
             stores=stores,

@@ -1,6 +1,6 @@
 """From facts to events: the one place that builds event dataclasses.
 
-Batches go through `Broadcast.publish_all`, so nothing is built that nobody reads.
+`Broadcast.wants` is asked first, so nothing is built that nobody reads.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,8 +50,9 @@ class Announcer:
         """Publish one event a job."""
         if self.broadcast.wants(event_type):
             at = self._now()
-            batch = [event_type(at=at, node=self.node, store=store, job_id=job_id, **fields) for job_id in job_ids]
-            self.broadcast.publish_all(event_type, lambda: batch)
+            self.broadcast.publish_batch(
+                [event_type(at=at, node=self.node, store=store, job_id=job_id, **fields) for job_id in job_ids]
+            )
 
     def parked(self, store: str, parked: Iterable[Parked]) -> None:
         """Tell of jobs that were parked."""
@@ -61,11 +62,11 @@ class Announcer:
 
     def submitted(self, store: str, starts: Sequence[Start]) -> None:
         """Tell of attempts that are handed to their executors."""
-        at = self._now()
-        self.broadcast.publish_all(
-            events.JobSubmitted,
-            lambda: [events.JobSubmitted(**self._identity(at, store, start.run)) for start in starts],
-        )
+        if self.broadcast.wants(events.JobSubmitted):
+            at = self._now()
+            self.broadcast.publish_batch(
+                [events.JobSubmitted(**self._identity(at, store, start.run)) for start in starts]
+            )
 
     def verdicts(self, store: str, rows: Iterable[RunRecord]) -> None:
         """Tell of fires that did not become runs."""
@@ -80,7 +81,7 @@ class Announcer:
         for state, group in groupby(settled, _state):
             build = self._executed if state == "succeeded" else self._ended
             batch = [build(at, store, row, outcome) for row, outcome in group]
-            self.broadcast.publish_all(type(batch[0]), lambda batch=batch: batch)
+            self.broadcast.publish_batch(batch)
 
     def refused(self, store: str, rows: Iterable[RunRecord]) -> None:
         """Tell of outcomes that the store refused because the attempt was no longer ours."""

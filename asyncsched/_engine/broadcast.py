@@ -7,7 +7,7 @@ subscriber is woken once per batch, however many events are in it.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import UnionType
 from typing import Any, Generic, TypeVar, cast, final, get_args
 
@@ -127,12 +127,10 @@ class Broadcast:
         for stream in self._route(type(event)):
             stream.offer((event,))
 
-    def publish_all(self, event_type: type[E], events: Callable[[], Sequence[E]]) -> None:
-        """Publish a batch of one class, built only if somebody reads that class."""
-        route = self._route(event_type)
-        if route:
-            batch = events()
-            for stream in route:
+    def publish_batch(self, batch: Sequence[Event]) -> None:
+        """Publish events of one class, in order; each subscriber is woken once."""
+        if batch:
+            for stream in self._route(type(batch[0])):
                 stream.offer(batch)
 
     def subscribe(self, types: tuple[type[Event], ...], job_id: str | None, buffer: int) -> EventStream[Any]:

@@ -173,8 +173,8 @@ def modify(job: JobRecord, changes: Mapping[str, Any], around: Surroundings) -> 
     if "trigger" in changes:
         job = reschedule(job, trigger_of(changes["trigger"], trigger_args, around.timezone), around)
     if "func" in changes:
-        task, func = _task(changes["func"], around)
-        job = replace(job, task=task, executor=_executor(None, func))
+        task, given = _task(changes["func"], around)
+        job = replace(job, task=task, executor=_executor(None, given))
     func = around.tasks.find(job.task) if around.tasks.knows(job.task) else None
     if "args" in changes or "kwargs" in changes or "func" in changes:
         args, kwargs = _arguments(func, {"args": job.args, "kwargs": job.kwargs, **changes})

@@ -78,9 +78,7 @@ class Definitions:
 
     def surroundings(self, store: str, now: int) -> Surroundings:
         """Return what a definition for that store is read in."""
-        return Surroundings(
-            self._policies, self._timezone(), self._tasks, now, self._durable(store), self._new_id
-        )
+        return Surroundings(self._policies, self._timezone(), self._tasks, now, self._durable(store), self._new_id)
 
     def define(self, spec: JobSpec, store: str, now: int) -> JobRecord:
         """Return the row of a new job, checked against what this scheduler has.

@@ -47,9 +47,7 @@ class Ledger:
         self._codec = codec
         self._tasks = tasks
 
-    async def run_job(
-        self, placed: Placed, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
-    ) -> PlacedRun:
+    async def run_job(self, placed: Placed, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> PlacedRun:
         """Queue a manual run of a job that exists.
 
         Raises:
@@ -131,9 +129,7 @@ class Ledger:
             found.sort(key=lambda placed: placed.record.fire_time, reverse=True)
         return found[:limit]
 
-    def _manual_run(
-        self, job: JobRecord, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
-    ) -> RunRecord:
+    def _manual_run(self, job: JobRecord, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> RunRecord:
         if args is not None or kwargs is not None:
             args = tuple(job.args if args is None else args)
             kwargs = dict(job.kwargs if kwargs is None else kwargs)

@@ -145,11 +145,11 @@ class TimerLoop:
     async def _fire(self) -> bool:
         """Claim due jobs; return whether there may be more."""
         reserved = self._pool.reserve(BATCH)
-        fired: Fired | None = None
+        fired = Fired()
         try:
             fired = await self._store.fire_due(self._node(), reserved, self._planner)
         finally:
-            self._pool.release(reserved - (0 if fired is None else len(fired.starts)))
+            self._pool.release(reserved - len(fired.starts))
         self._dispatch(fired.starts)
         name = self._home.name
         self._announcer.verdicts(name, fired.verdicts)

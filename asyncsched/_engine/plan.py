@@ -150,7 +150,9 @@ def _choose(job: JobRecord, due: _Due, now: int, rows: "_Rows") -> list[int]:
         start = _cut(job, due, start, job.skip_until, rows, "skipped", "paused")
     grace, window = job.policies.misfire_grace, job.policies.catchup_window
     if grace is not None:
-        start = _cut(job, due, start, _last_scheduled_before(job, due, now - grace), rows, "missed", "misfire_grace_time")
+        start = _cut(
+            job, due, start, _last_scheduled_before(job, due, now - grace), rows, "missed", "misfire_grace_time"
+        )
     if window is not None:
         start = _cut(job, due, start, now - window - 1, rows, "missed", "catchup_window")
     return [] if start is None else _coalesce(job, due, start, rows)

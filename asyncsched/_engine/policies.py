@@ -75,7 +75,7 @@ def _one_of(*choices: str) -> Callable[[str, object], str]:
     def read(name: str, value: object) -> str:
         if value not in choices:
             raise ConfigurationError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}")
-        return cast("str", value)
+        return str(value)
 
     return read
 
@@ -100,7 +100,9 @@ def _jitter(name: str, value: object) -> tuple[int, int]:
         raise ConfigurationError(f"{name}={value!r} must be a number of seconds or a pair (least, greatest)")
     least, greatest = duration(name, bounds[0]), duration(name, bounds[1])
     if least > greatest:
-        raise ConfigurationError(f"{name}={value!r} has its bounds the wrong way round; write {(bounds[1], bounds[0])!r}")
+        raise ConfigurationError(
+            f"{name}={value!r} has its bounds the wrong way round; write {(bounds[1], bounds[0])!r}"
+        )
     return least, greatest
 
 

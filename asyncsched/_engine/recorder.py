@@ -137,9 +137,7 @@ class Recorder:
         if self._waiters:
             self._wake(row for row, _ in settled)
 
-    def _row(
-        self, start: Start, outcome: Outcome, started_at: int, finished_at: int, reason: str | None
-    ) -> RunRecord:
+    def _row(self, start: Start, outcome: Outcome, started_at: int, finished_at: int, reason: str | None) -> RunRecord:
         return settle_run(
             start, outcome, started_at=started_at, finished_at=finished_at, reason=reason, codec=self._codec
         )

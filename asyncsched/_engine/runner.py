@@ -62,6 +62,10 @@ class Assignment:
         self.scope: anyio.CancelScope | None = None
         self.cancel_reason: str | None = None
 
+    def why_cancelled(self) -> str:
+        """Return the reason to be recorded; without one of ours the loop itself is being taken down."""
+        return self.cancel_reason or "the event loop stopped"
+
 
 @final
 class RunnerPool:
@@ -215,7 +219,7 @@ class RunnerPool:
         try:
             outcome = await executor.run(self._call(assignment))
         except self._cancelled:
-            self._settle(assignment, Outcome("cancelled"), now, assignment.cancel_reason or "the event loop stopped")
+            self._settle(assignment, Outcome("cancelled"), now, assignment.why_cancelled())
             raise
         except Exception as error:  # an executor that breaks its contract, or a task that is gone
             logger.exception("run %s could not be executed by %r", assignment.start.run.id, job.executor)

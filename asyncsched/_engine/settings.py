@@ -1,7 +1,6 @@
 """The settings of one scheduler, checked. Frozen."""
 
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 
@@ -26,12 +25,12 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def engine_settings(
     *,
-    name: str | None,
-    max_concurrent_runs: int,
+    name: object,
+    max_concurrent_runs: object,
     shutdown_grace: float | timedelta | None,
     lease: float | timedelta,
     history: float | timedelta | None,
-    start_paused: Any,
+    start_paused: object,
 ) -> EngineSettings:
     """Return the settings.
 

@@ -41,14 +41,10 @@ class EventCalls(RunCalls):
     """Subscribe to events."""
 
     @overload
-    def subscribe(
-        self, events: type[E], *, job_id: str | None = None, buffer: int = 1024
-    ) -> Subscription[E]: ...
+    def subscribe(self, events: type[E], *, job_id: str | None = None, buffer: int = 1024) -> Subscription[E]: ...
 
     @overload
-    def subscribe(
-        self, events: object, *, job_id: str | None = None, buffer: int = 1024
-    ) -> Subscription[Any]: ...
+    def subscribe(self, events: object, *, job_id: str | None = None, buffer: int = 1024) -> Subscription[Any]: ...
 
     def subscribe(self, events: object, *, job_id: str | None = None, buffer: int = 1024) -> Subscription[Any]:
         """Subscribe to events: ``async with s.subscribe(JobExecuted | JobError) as stream``.

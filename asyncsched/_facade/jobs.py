@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
@@ -29,6 +28,7 @@ class JobCalls:
     """Define, find, change and remove jobs."""
 
     _life: "Life"
+    """The parts; set once by the scheduler's constructor."""
 
     @overload
     async def add_job(

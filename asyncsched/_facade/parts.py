@@ -1,7 +1,7 @@
 """The named stores and executors of one scheduler: made here, added and removed here."""
 
 from collections.abc import Mapping
-from typing import Final, final
+from typing import Final, cast, final
 
 from asyncsched import events
 from asyncsched._engine.engine import Engine
@@ -123,10 +123,10 @@ def _store(given: object) -> JobStore:
             f"{given!r} is not a job store; give a URL such as 'sqlite:///jobs.db', or an object with the "
             "methods of asyncsched.stores.JobStore"
         )
-    return given  # type: ignore[return-value] - duck-typed just above
+    return cast("JobStore", given)
 
 
 def _executor(given: object) -> Executor:
     if not all(hasattr(given, method) for method in ("run", "start", "stop")):
         raise ConfigurationError(f"{given!r} is not an executor; see asyncsched.executors.Executor")
-    return given  # type: ignore[return-value] - duck-typed just above
+    return cast("Executor", given)
