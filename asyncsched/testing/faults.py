@@ -45,28 +45,35 @@ class FaultyStore:
 
     @property
     def persistent(self) -> bool:
+        """Pass on; see `JobStore.persistent`."""
         return self._inner.persistent
 
     @property
     def shared(self) -> bool:
+        """Pass on; see `JobStore.shared`."""
         return self._inner.shared
 
     @property
     def label(self) -> str:
+        """Pass on; see `JobStore.label`."""
         return f"faulty({self._inner.label})"
 
     async def open(self, context: StoreContext) -> None:
+        """Pass on; see `JobStore.open`."""
         await self._pass("open")
         await self._inner.open(context)
 
     async def close(self) -> None:
+        """Pass on; see `JobStore.close`."""
         await self._inner.close()
 
     async def now(self) -> int:
+        """Pass on; see `JobStore.now`."""
         await self._pass("now")
         return await self._inner.now()
 
     async def watch(self, hint: Callable[[], None]) -> None:
+        """Pass on; see `JobStore.watch`."""
         await self._inner.watch(hint)
 
     async def add(
@@ -76,14 +83,17 @@ class FaultyStore:
         return await self._inner.add(jobs, merge=merge, runs=runs)
 
     async def update(self, job_ids: Sequence[str], change: Change) -> list[JobRecord]:
+        """Pass on; see `JobStore.update`."""
         await self._pass("update")
         return await self._inner.update(job_ids, change)
 
     async def remove(self, job_ids: Sequence[str] | None) -> list[str]:
+        """Pass on; see `JobStore.remove`."""
         await self._pass("remove")
         return await self._inner.remove(job_ids)
 
     async def get(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Pass on; see `JobStore.get`."""
         await self._pass("get")
         return await self._inner.get(job_ids)
 
@@ -95,30 +105,37 @@ class FaultyStore:
         limit: int | None = None,
         after: str | None = None,
     ) -> list[JobRecord]:
+        """Pass on; see `JobStore.query`."""
         await self._pass("query")
         return await self._inner.query(tag=tag, state=state, limit=limit, after=after)
 
     async def next_wakeup(self) -> int | None:
+        """Pass on; see `JobStore.next_wakeup`."""
         await self._pass("next_wakeup")
         return await self._inner.next_wakeup()
 
     async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:
+        """Pass on; see `JobStore.fire_due`."""
         await self._pass("fire_due")
         return await self._inner.fire_due(node, limit, planner)
 
     async def start_pending(self, node: str, limit: int) -> list[Start]:
+        """Pass on; see `JobStore.start_pending`."""
         await self._pass("start_pending")
         return await self._inner.start_pending(node, limit)
 
     async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+        """Pass on; see `JobStore.finish`."""
         await self._pass("finish")
         return await self._inner.finish(runs)
 
     async def enqueue(self, runs: Sequence[RunRecord]) -> None:
+        """Pass on; see `JobStore.enqueue`."""
         await self._pass("enqueue")
         await self._inner.enqueue(runs)
 
     async def get_run(self, run_id: str) -> RunRecord | None:
+        """Pass on; see `JobStore.get_run`."""
         await self._pass("get_run")
         return await self._inner.get_run(run_id)
 
@@ -131,30 +148,37 @@ class FaultyStore:
         at: int | None = None,
         limit: int = 100,
     ) -> list[RunRecord]:
+        """Pass on; see `JobStore.query_runs`."""
         await self._pass("query_runs")
         return await self._inner.query_runs(job_id=job_id, state=state, since=since, at=at, limit=limit)
 
     async def cancel_pending(self, run_id: str) -> RunRecord | None:
+        """Pass on; see `JobStore.cancel_pending`."""
         await self._pass("cancel_pending")
         return await self._inner.cancel_pending(run_id)
 
     async def prune(self, history: int | None, limit: int) -> int:
+        """Pass on; see `JobStore.prune`."""
         await self._pass("prune")
         return await self._inner.prune(history, limit)
 
     async def join(self, node: Node, lease: int) -> None:
+        """Pass on; see `JobStore.join`."""
         await self._pass("join")
         await self._inner.join(node, lease)
 
     async def renew(self, node_id: str, lease: int) -> bool:
+        """Pass on; see `JobStore.renew`."""
         await self._pass("renew")
         return await self._inner.renew(node_id, lease)
 
     async def recover(self, planner: LostPlanner) -> Recovered:
+        """Pass on; see `JobStore.recover`."""
         await self._pass("recover")
         return await self._inner.recover(planner)
 
     async def leave(self, node_id: str) -> None:
+        """Pass on; see `JobStore.leave`."""
         await self._pass("leave")
         await self._inner.leave(node_id)
 
