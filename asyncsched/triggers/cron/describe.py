@@ -61,7 +61,7 @@ def _runs(values: Sequence[int]) -> list[list[int]]:
 
 def _time(pattern: Pattern) -> str:
     hours, minutes, seconds = bits(pattern.hours), bits(pattern.minutes), bits(pattern.seconds)
-    if len(hours) * len(minutes) * len(seconds) <= _CLOCK_TIMES and pattern.hours != ALL_HOURS:
+    if len(hours) * len(minutes) * len(seconds) <= _CLOCK_TIMES and _step(hours, 24) is None:
         return f"at {_clock_times(hours, minutes, seconds)}"
     rate = _rate(pattern, minutes, seconds)
     if pattern.hours == ALL_HOURS:
@@ -103,7 +103,7 @@ def _of_unit(whole: str, part: str, values: Sequence[int]) -> str:
     if tuple(values) == (0,):
         return f"every {whole}"
     step = _step(values, 60)
-    return f"every {step} {part}s" if step is not None else f"at {part} {listed(values)}"
+    return f"every {step} {part}s" if step is not None else f"at {part} {listed(values)} of every {whole}"
 
 
 def _step(values: Sequence[int], size: int) -> int | None:
