@@ -58,12 +58,26 @@ class _AiosqliteThread:
     async def start(cls, connect: Callable[[], sqlite3.Connection]) -> "_AiosqliteThread":
         import aiosqlite  # noqa: PLC0415 - its import takes longer than ours; trio needs none
 
-        connection = aiosqlite.Connection(connect, iter_chunk_size=64)
+        failures: list[BaseException] = []
+
+        def guarded() -> sqlite3.Connection:
+            # If this raised, aiosqlite would leave its thread to end by itself, and to fail with a
+            # traceback when the loop is closed by then.
+            try:
+                return connect()
+            except BaseException as error:  # noqa: BLE001 - raised below
+                failures.append(error)
+                return sqlite3.connect(":memory:")
+
+        connection = aiosqlite.Connection(guarded, iter_chunk_size=64)
         # Its own thread is none: a forgotten close would keep the interpreter from exiting.
-        thread = cast("Any", connection)._thread  # noqa: SLF001
+        thread = cast("Any", connection)._thread  # noqa: SLF001 - kept to this class
         thread.daemon, thread.name = True, "asyncsched-sqlite"
         with anyio.CancelScope(shield=True):
             await connection
+            if failures:
+                await connection.close()
+                raise failures[0]
         return cls(connection)
 
     async def run(self, func: Callable[[], T]) -> T:

@@ -29,12 +29,9 @@ __all__ = ["add", "delete_jobs", "get", "insert_runs", "query", "remove", "updat
 _PAGE: Final = 500
 _INSERT_STATE: Final = f"INSERT INTO jobs (number, {columns('', STATE_COLUMNS)}) VALUES ({marks(14)})"
 _INSERT_DEFINITION: Final = f"INSERT INTO definitions (number, {columns('', DEFINITION_COLUMNS)}) VALUES ({marks(11)})"
-_INSERT_RUN: Final = (
-    f"INSERT INTO runs ({columns('', RUN_COLUMNS)}, priority) VALUES ({marks(20)}) ON CONFLICT (id) DO NOTHING"
-)
-_INSERT_FRESH_RUN: Final = (
-    f"INSERT INTO runs ({columns('', FRESH_RUN_COLUMNS)}, priority) VALUES ({marks(12)}) ON CONFLICT (id) DO NOTHING"
-)
+_INSERT_RUN: Final = f"INSERT INTO runs ({columns('', RUN_COLUMNS)}, priority) VALUES ({marks(20)})"
+_INSERT_FRESH_RUN: Final = f"INSERT INTO runs ({columns('', FRESH_RUN_COLUMNS)}, priority) VALUES ({marks(12)})"
+_UNLESS_KNOWN: Final = " ON CONFLICT (id) DO NOTHING"
 # A fire changes the instants alone; the columns that the index of due jobs looks at are left out
 # where they stay as they are, which halves the cost.
 _UPDATE_INSTANTS: Final = "UPDATE jobs SET next_fire = ?, due_at = ?, last_fire = ? WHERE number = ?"
@@ -66,7 +63,7 @@ def add(session: Session, jobs: Sequence[JobRecord], merge: Merge | None, runs: 
         _insert_jobs(session, list(new.values()))
         write_jobs(session, [(stored[job_id], job) for job_id, job in changed.items()])
         kept = {job_id: found.job for job_id, found in stored.items()} | changed | new
-        insert_runs(session, runs, {job_id: job.policies.priority for job_id, job in kept.items()})
+        insert_runs(session, runs, {job_id: job.policies.priority for job_id, job in kept.items()}, repeatable=True)
     return [kept[job.id] for job in jobs]
 
 
@@ -118,8 +115,21 @@ def _insert_jobs(session: Session, jobs: Sequence[JobRecord]) -> None:
     session.write(_INSERT_DEFINITION, [(number, *codec.definition_row(job)) for number, job in enumerate(jobs, first)])
 
 
-def insert_runs(session: Session, runs: Iterable[RunRecord], priorities: dict[str, int]) -> None:
-    """Add rows to the ledger; a row whose id is there already was added by the same call before."""
+def insert_runs(
+    session: Session, runs: Iterable[RunRecord], priorities: dict[str, int], *, repeatable: bool = False
+) -> None:
+    """Add rows to the ledger.
+
+    Args:
+        session: within a transaction.
+        runs: what to add.
+        priorities: of their jobs, by id.
+        repeatable: pass over rows whose id is there: an earlier try of the same call, whose answer
+            was lost, added them.
+
+    Raises:
+        SerializationError: a row cannot be stored, or the fire or the id has a row already.
+    """
     rows = session.runs
     fresh: list[Row] = []
     others: list[Row] = []
@@ -129,8 +139,9 @@ def insert_runs(session: Session, runs: Iterable[RunRecord], priorities: dict[st
             fresh.append((*rows.fresh_row(run), priority))
         else:
             others.append((*rows.row(run), priority))
-    session.write(_INSERT_FRESH_RUN, fresh)
-    session.write(_INSERT_RUN, others)
+    suffix = _UNLESS_KNOWN if repeatable else ""
+    session.write(_INSERT_FRESH_RUN + suffix, fresh)
+    session.write(_INSERT_RUN + suffix, others)
 
 
 # -- change and remove -----------------------------------------------------------------------

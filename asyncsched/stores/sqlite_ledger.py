@@ -62,7 +62,7 @@ def enqueue(session: Session, runs: Sequence[RunRecord]) -> None:
         for run in runs:
             if run.job_id not in priorities:
                 raise JobNotFoundError(run.job_id)
-        insert_runs(session, runs, priorities)
+        insert_runs(session, runs, priorities, repeatable=True)
 
 
 def get_run(session: Session, run_id: str) -> RunRecord | None:

@@ -142,6 +142,8 @@ class Session:
         """Return all rows. Text that is not UTF-8 comes as bytes, which the decoding then reports."""
         try:
             return self.connection.execute(statement, parameters).fetchall()
+        except UnicodeEncodeError:  # what was asked for is text that no row can hold
+            return []
         except sqlite3.OperationalError as error:
             if "decode to UTF-8" not in str(error):
                 raise
@@ -154,6 +156,7 @@ class Session:
     def rows_in(self, statement: str, values: Sequence[Any]) -> list[Row]:
         """Return the rows of a statement that holds ``{}`` for a list of values, of any length."""
         found: list[Row] = []
+        values = _storable(values)
         for start in range(0, len(values), _CHUNK_SIZES[-1]):
             chunk = values[start : start + _CHUNK_SIZES[-1]]
             size = next(size for size in _CHUNK_SIZES if size >= len(chunk))  # few sizes: few prepared statements
@@ -185,7 +188,7 @@ class Session:
 
     def jobs(self, job_ids: Sequence[str]) -> dict[str, Stored]:
         """Return these jobs by id; those that are not there are left out."""
-        rows = self.rows_in(f"{STATES} WHERE j.id IN ({{}})", _bindable(job_ids))
+        rows = self.rows_in(f"{STATES} WHERE j.id IN ({{}})", job_ids)
         return {stored.job.id: stored for stored in self.load(rows)}
 
     def load(self, rows: Sequence[Row]) -> list[Stored]:
@@ -230,14 +233,16 @@ def _text_or_bytes(value: bytes) -> str | bytes:
         return value
 
 
-def _bindable(texts: Iterable[str]) -> list[str]:
-    """Leave out what no row can hold, so that asking for it finds nothing."""
-    return [text for text in texts if text.isascii() or _is_utf8(text)]
+def _storable(values: Sequence[Any]) -> Sequence[Any]:
+    """Leave out texts that no row can hold, so that asking for them finds nothing."""
+    return values if all(map(_is_storable, values)) else [value for value in values if _is_storable(value)]
 
 
-def _is_utf8(text: str) -> bool:
+def _is_storable(value: Any) -> bool:
+    if not isinstance(value, str) or value.isascii():
+        return True
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -1,0 +1,104 @@
+"""How SQLite finds what is due: by index, whatever sleeps beside it."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncsched.job import Policies
+from asyncsched.stores import sqlite_firing, sqlite_ledger
+from asyncsched.stores.sqlite_jobs import add, finished
+from asyncsched.stores.sqlite_session import DEFINITIONS, RUNS, STATES, Session
+from tests.stores.sqlite_support import NOW, SECOND, context, job, starting
+
+SLEEPING = 50_000
+FAR = NOW * 2
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made = Session(tmp_path_factory.mktemp("plans") / "jobs.db", context())
+    connection = made.connect("OFF", 1.0)
+    add(made, [job(f"sleeping-{number:06}", due_at=FAR + number) for number in range(SLEEPING)], None, ())
+    yield made
+    connection.close()
+
+
+def _plan(session: Session, statement: str) -> str:
+    parameters = (None,) * 40
+    for count in range(40):
+        try:
+            rows = session.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters[:count]).fetchall()
+        except sqlite3.ProgrammingError:  # that was not how many it takes
+            continue
+        return "\n".join(row[3] for row in rows)
+    raise AssertionError(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (sqlite_firing._DUE_LEVEL, "jobs_due"),
+        (sqlite_firing._DUE_FIRST, "jobs_due"),
+        (sqlite_firing._DUE, "jobs_due"),
+        (sqlite_firing._WAITING_LEVEL, "runs_pending"),
+        (sqlite_firing._WAITING_FIRST, "runs_pending"),
+        (sqlite_firing._WAITING, "runs_pending"),
+        (sqlite_firing._RUNNING_COUNTS.replace("{}", "?, ?"), "runs_running"),
+        (sqlite_firing._PENDING_COUNTS.replace("{}", "?, ?"), "runs_waiting"),
+        (sqlite_firing._FINISH, "sqlite_autoindex_runs_1"),
+        (sqlite_firing._END, "sqlite_autoindex_runs_1"),
+        (sqlite_ledger._ORPHANS, "runs_running"),
+        (sqlite_ledger._PRUNE_JOB, "runs_fire"),
+        (sqlite_ledger._PRUNE_OLD, "runs_newest"),
+        (f"{STATES} WHERE j.id IN (?, ?)", "sqlite_autoindex_jobs_1"),
+        (f"{DEFINITIONS} WHERE number IN (?, ?)", "PRIMARY KEY"),
+        (f"{RUNS} ORDER BY r.fire_time DESC, r.number DESC LIMIT ?", "runs_newest"),
+        (f"{RUNS} WHERE r.job_id = ? ORDER BY r.fire_time DESC, r.number DESC LIMIT ?", "runs_fire"),
+        ("SELECT job_id, max(revision) FROM runs WHERE job_id IN (?, ?) GROUP BY job_id", "runs_fire"),
+    ],
+)
+def test_statements_use_their_index(session: Session, statement: str, index: str) -> None:
+    plan = _plan(session, statement)
+    assert index in plan
+    assert "SCAN jobs" not in plan
+    assert "SCAN runs" not in plan.replace(f"SCAN runs USING INDEX {index}", "")
+    assert "SCAN j\n" not in f"{plan}\n"
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan or "job_id" in statement
+
+
+def _steps(session: Session, call: Any) -> int:
+    """Return the work that SQLite does for a call, in hundreds of instructions of its machine."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    session.connection.set_progress_handler(count, 100)
+    call()
+    session.connection.set_progress_handler(None, 0)
+    return steps
+
+
+def test_sleeping_jobs_cost_nothing(session: Session, tmp_path: Path) -> None:
+    small = Session(tmp_path / "jobs.db", context())
+    connection = small.connect("OFF", 1.0)
+    add(small, [job(f"sleeping-{number:06}", due_at=FAR + number) for number in range(50)], None, ())
+    work: list[int] = []
+    for each in (small, session):
+        add(each, [job(f"due-{number}", due_at=NOW - number) for number in range(20)], None, ())
+        work.append(_steps(each, lambda each=each: sqlite_firing.next_wakeup(each)))
+        work.append(_steps(each, lambda each=each: sqlite_firing.fire_due(each, "n", 500, starting("n"))))
+    connection.close()
+    assert work[2:] == pytest.approx(work[:2], abs=2)
+
+
+def test_priorities_cost_a_seek_each(session: Session) -> None:
+    records = [job(f"level-{level}", due_at=NOW + SECOND, policies=Policies(priority=level)) for level in range(10)]
+    add(session, records, None, ())
+    assert list(sqlite_firing._levels(session, sqlite_firing._DUE_LEVEL)) == list(range(9, -1, -1))
+    assert _steps(session, lambda: sqlite_firing.next_wakeup(session)) < 10
+    assert finished(session, [record.id for record in records]) == []
