@@ -27,7 +27,8 @@ _LATEST: Final = LATEST_US // 1_000_000
 _CHUNK_BITS: Final = 25  # 388 days
 # Two changes of offset that undo each other are at least 6.9 days apart in the whole tz database
 # (Brazil in October 2000, Palestine around Ramadan); tests/triggers/test_wall.py holds it to that.
-_SAMPLE: Final = 1 << 18  # 3.03 days
+_SAMPLE: Final = 1 << 19  # 6.07 days
+_SECOND: Final = timedelta(seconds=1)
 _CHUNK_LIMIT: Final = 256
 
 
@@ -49,14 +50,15 @@ class Window(msgspec.Struct, frozen=True, gc=False):
 class WallClock:
     """One zone's offsets as windows; get it from `wall_clock`, which keeps one for each zone."""
 
-    __slots__ = ("_chunks", "_recent", "_zone")
+    __slots__ = ("_chunks", "_epoch", "_recent", "_zone")
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
+        self._epoch = EPOCH.replace(tzinfo=zone)
         self._chunks: dict[int, tuple[list[int], list[Window]]] = {}
         self._recent = Window(0, 0, 0, 0, 0)
         if isinstance(zone, timezone):
-            offset = zone.utcoffset(None) // timedelta(seconds=1)
+            offset = zone.utcoffset(None) // _SECOND
             self._recent = Window(_EARLIEST - 86_400 * 366, _LATEST + 86_400 * 366, offset, offset, offset)
 
     def window(self, instant: int) -> Window:
@@ -77,9 +79,9 @@ class WallClock:
         return found
 
     def _offset(self, instant: int) -> int:
-        moment = EPOCH + timedelta(seconds=min(max(instant, _EARLIEST), _LATEST))
-        offset = moment.astimezone(self._zone).utcoffset() or timedelta(0)
-        return round(offset.total_seconds())
+        moment = self._epoch + timedelta(seconds=min(max(instant, _EARLIEST), _LATEST))
+        # Two datetimes of one zone differ by their wall clocks: here by the offset.
+        return (self._zone.fromutc(moment) - moment) // _SECOND
 
     def _build(self, number: int) -> tuple[list[int], list[Window]]:
         first, end = number << _CHUNK_BITS, (number + 1) << _CHUNK_BITS

@@ -56,7 +56,13 @@ class MatchingDays:
         """Whether any day ever matches."""
         if self._years is not None:
             return bool(self._years)
-        return any(any(self._months(year)) for year in _EXAMPLE.values())
+        if self._pattern.weeks != ALL_WEEKS:
+            return any(any(self._months(year)) for year in _EXAMPLE.values())
+        # Over the years every month begins on every weekday, and every February has 29 days as well.
+        lengths = (
+            _LENGTHS[month - 1] + (month == _FEBRUARY) for month in range(1, 13) if self._pattern.months >> month & 1
+        )
+        return any(self._pattern.day_mask(length, weekday) for length in lengths for weekday in range(7))
 
     def matches(self, day: int) -> bool:
         """Return whether that day matches."""
