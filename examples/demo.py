@@ -240,7 +240,7 @@ async def settle_accounts(folder: str, began: datetime) -> int:
     witness = [json.loads(line) for line in Path(folder, "witness.jsonl").read_text().splitlines()]
     ended = Counter(entry["run"] for entry in witness if entry["word"] == "end")
     print("\n=== the ledger, against the triggers and against what the jobs wrote down themselves ===")
-    print(f"{'job':<18}{'due':>5}{'ran':>5}{'coalesced':>11}{'restarted':>11}{'no verdict':>12}{'twice':>7}")
+    print(f"{'job':<18}{'due':>5}{'ran':>5}{'not run':>10}{'restarted':>11}{'no verdict':>12}{'twice':>7}")
     wrong = 0
     for job_id, found in sorted(rows.items()):
         last = max(run.fire_time for run in found)
@@ -258,8 +258,8 @@ async def settle_accounts(folder: str, began: datetime) -> int:
         without += sum(ended[run.id] == 0 for run in ran)
         wrong += without + twice + sum(run.state in {"failed", "lost", "running", "pending"} for run in found)
         restarted = sum(run.attempt > 1 for run in found)
-        coalesced = sum(run.count or 0 for run in found if run.state == "coalesced")
-        print(f"{job_id:<18}{len(due):>5}{len(ran):>5}{coalesced:>11}{restarted:>11}{without:>12}{twice:>7}")
+        unrun = sum(run.count or 0 for run in found if run.state in {"coalesced", "skipped"})
+        print(f"{job_id:<18}{len(due):>5}{len(ran):>5}{unrun:>10}{restarted:>11}{without:>12}{twice:>7}")
     took = datetime.now(UTC) - began
     print(f"{'nothing lost, nothing twice' if not wrong else f'{wrong} WRONG'}; it took {took.total_seconds():.0f} s")
     return 1 if wrong else 0
