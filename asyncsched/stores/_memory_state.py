@@ -172,13 +172,10 @@ class MemoryState:
         plans = [_plan_lost(self.jobs.rows.get(run.job_id), run, now, planner) for run in lost]
         self._nodes = alive
         finished: list[str] = []
-        for run, (row, fault) in zip(lost, plans, strict=True):
-            job = self.jobs.rows.get(run.job_id)
-            if fault is not None and job is not None:
-                self._park(job, fault)
+        for run, row in zip(lost, plans, strict=True):
             if self._change_run(run, row):
                 finished.append(run.job_id)
-        return Recovered([row for row, _ in plans], finished)
+        return Recovered(plans, finished)
 
     # -- jobs, inside ----------------------------------------------------------------------------
 
@@ -309,16 +306,16 @@ def _is_same_attempt(stored: RunRecord, run: RunRecord) -> bool:
     )
 
 
-def _plan_lost(job: JobRecord | None, run: RunRecord, now: int, planner: LostPlanner) -> tuple[RunRecord, str | None]:
-    """Return the row of a run whose node died, and why it could not be planned."""
+def _plan_lost(job: JobRecord | None, run: RunRecord, now: int, planner: LostPlanner) -> RunRecord:
+    """Return the row of a run whose node died: lost, with the reason, where it cannot be planned."""
     try:
         row = planner(job, run, now)
-        if row.id == run.id and row.job_id == run.job_id and (row.state == "pending" or row.state in OVER_STATES):
-            return (replace(row, node=None) if row.state == "pending" else row), None
-        reason = f"RuntimeError: the run {run.id!r} of a dead node was planned as {row.state} {row.id!r}"
     except Exception as error:  # noqa: BLE001 - one item that cannot be planned does not spoil the others
-        reason = _reason(error)
-    return replace(run, state="lost", finished_at=now, reason=reason), reason
+        return replace(run, state="lost", finished_at=now, reason=_reason(error))
+    if row.id != run.id or row.job_id != run.job_id or row.state == "running":
+        reason = f"RuntimeError: planned as {row.state} run {row.id!r} of {row.job_id!r}; expected pending or over"
+        return replace(run, state="lost", finished_at=now, reason=reason)
+    return replace(row, node=None) if row.state == "pending" else row
 
 
 def _cancelled(run: RunRecord, now: int, reason: str | None) -> RunRecord:

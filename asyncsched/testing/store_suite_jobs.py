@@ -5,9 +5,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from asyncsched.clock import to_datetime
 from asyncsched.errors import JobExistsError
 from asyncsched.job import JobRecord, Policies
 from asyncsched.testing.store_suite_trial import SECOND, Check, Trial, ids, over, same, store_check
+from asyncsched.triggers import every
 
 __all__ = ["JOB_CHECKS"]
 
@@ -58,6 +60,8 @@ async def add_keeps_every_field(trial: Trial) -> None:
             keep_runs=None,
             keep_results=False,
         ),
+        trigger=every(seconds=5).anchored(to_datetime(trial.start)),
+        written=every(seconds=5),
         args=(1, "zwei", None, 2.5, True, b"\x00\xff"),
         kwargs={"nested": {"list": [1, [2, [3]]]}, "ünï": "🕰️"},
         tags=("red", "ünï"),
@@ -122,6 +126,18 @@ async def merge_that_raises_changes_nothing(trial: Trial) -> None:
 
 
 @store_check
+async def merge_covers_the_batch(trial: Trial) -> None:
+    """With ``merge`` an id that comes twice in one batch is merged with itself."""
+
+    def merge(stored: JobRecord, defined: JobRecord) -> JobRecord:
+        return replace(stored, name=f"{stored.name}+{defined.name}")
+
+    await trial.store.add([trial.job("job", name="first"), trial.job("job", name="second")], merge=merge)
+    (job,) = await trial.store.query()
+    same(job.name, "first+second", "the second definition is merged with the first")
+
+
+@store_check
 async def add_brings_runs(trial: Trial) -> None:
     """Runs given to ``add`` are there with the job; a refused add brings none."""
     run = trial.run("job")
@@ -148,6 +164,8 @@ async def revisions_go_on_after_removal(trial: Trial) -> None:
     same(again.revision, 4, "the revision goes on after the highest in the ledger")
     fired = await trial.fire_all(trial.starting("node-a"))
     same(len(fired.starts), 1, "the same fire time under a new revision is another fire")
+    rows = await trial.store.query_runs(job_id="job")
+    same(sorted(row.revision for row in rows), [3, 4], "rows of the removed job are found beside those of the new one")
     (other,) = await trial.store.add([trial.job("other")])
     same(other.revision, 1, "an id that the ledger does not know starts with its own revision")
 
@@ -301,6 +319,7 @@ JOB_CHECKS: Final[Sequence[Check]] = (
     add_is_all_or_none,
     add_merges,
     merge_that_raises_changes_nothing,
+    merge_covers_the_batch,
     add_brings_runs,
     revisions_go_on_after_removal,
     update_changes_and_counts,

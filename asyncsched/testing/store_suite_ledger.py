@@ -199,6 +199,29 @@ async def lost_runs_of_gone_jobs(trial: Trial) -> None:
 
 
 @store_check
+async def a_lost_run_that_cannot_be_planned(trial: Trial) -> None:
+    """A planner that raises for one run does not spoil the batch, and leaves no run with a dead node."""
+    await trial.store.add([trial.job("bad"), trial.job("good")])
+    await trial.store.join(Node(id="node-a"), LEASE)
+    fired = await trial.fire_all(trial.starting("node-a", following=3600 * SECOND))
+    runs = {start.job.id: start.run for start in fired.starts}
+    await trial.pass_time(2 * LEASE)
+
+    def planner(job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
+        if run.job_id == "bad":
+            raise ZeroDivisionError("by zero")
+        return _lost(job, run, now)
+
+    await trial.store.recover(planner)
+    same(await trial.states(runs["good"].id), ["lost"], "the other run is given up")
+    same(await trial.states(runs["bad"].id), ["lost"], "the run itself is lost")
+    lost = await trial.store.get_run(runs["bad"].id)
+    same(lost is not None and "by zero" in (lost.reason or ""), True, "its reason is what the planner raised")
+    late = await trial.store.finish([over(runs["bad"], trial.start)])
+    same(len(late.refused), 1, "the dead node holds the run no more")
+
+
+@store_check
 async def leaving_nodes_are_forgotten(trial: Trial) -> None:
     """A node without runs is forgotten at once; one with runs is left to its lease."""
     await trial.store.join(Node(id="idle"), 3600 * SECOND)
@@ -210,9 +233,19 @@ async def leaving_nodes_are_forgotten(trial: Trial) -> None:
     await trial.store.join(Node(id="busy"), LEASE)
     (start,) = (await trial.fire_all(trial.starting("busy"), node="busy")).starts
     await trial.store.leave("busy")
+    same(len((await trial.store.recover(_lost)).runs), 0, "until then its runs are its own")
     await trial.pass_time(2 * LEASE)
     recovered = await trial.store.recover(_lost)
     same(ids(list(recovered.runs)), [start.run.id], "a run that was left behind is recovered when the lease ran out")
+
+
+@store_check
+async def stores_say_what_they_are(trial: Trial) -> None:
+    """``persistent`` and ``shared`` are flags, a shared store persists, and ``label`` is text for people."""
+    store = trial.store
+    same((type(store.persistent), type(store.shared)), (bool, bool), "capabilities are True or False")
+    same(store.persistent or not store.shared, True, "what other processes share outlives this one")
+    same(isinstance(store.label, str) and bool(store.label), True, "the label is not empty")
 
 
 @store_check
@@ -254,7 +287,9 @@ LEDGER_CHECKS: Final[Sequence[Check]] = (
     dead_nodes_give_up_their_runs,
     lost_runs_are_tried_again,
     lost_runs_of_gone_jobs,
+    a_lost_run_that_cannot_be_planned,
     leaving_nodes_are_forgotten,
+    stores_say_what_they_are,
     clock_goes_on,
     watching_ends_when_cancelled,
     cancellation_comes_before,

@@ -157,6 +157,10 @@ async def finish_is_fenced(trial: Trial) -> None:
     same(ids(done.refused), ids(wrong), "all three are refused")
     same(await trial.store.get_run(run.id), run, "a refused outcome changes nothing")
     same(await trial.store.get_run("nobody"), None, "nothing is made up for an unknown run")
+    waiting = trial.run("job", at=3600 * SECOND)
+    await trial.store.enqueue([waiting])
+    early = await trial.store.finish([over(waiting, trial.start)])
+    same(ids(early.refused), [waiting.id], "a run that waits has no attempt to complete")
     right = over(run, trial.start + 1, result=b"first")
     same(
         list((await trial.store.finish([wrong[0], right])).refused),
