@@ -154,6 +154,8 @@ def _macro(words: list[tuple[str, int]]) -> list[tuple[str, int]]:
 
 
 def _years(text: str, column: int) -> tuple[int, ...] | None:
+    if text == "*":
+        return None
     years: set[int] = set()
     for item in items(FIELDS[6], text, column):
         years.update(expand(item))

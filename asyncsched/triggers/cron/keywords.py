@@ -104,6 +104,8 @@ def parse_keywords(given: tuple[str | None, ...]) -> Pattern:
 
 
 def _years(text: str) -> tuple[int, ...] | None:
+    if text == "*":
+        return None
     years = {value for item in items(_FIELDS["year"], text) for value in expand(item)}
     return None if len(years) == LAST_YEAR - FIRST_YEAR + 1 else tuple(sorted(years))
 
