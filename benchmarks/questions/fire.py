@@ -11,6 +11,8 @@ ASKS: Final = "fire no-op coroutine jobs that are due at one instant"
 STORES: Final = ("memory", "sqlite")
 ROUNDS: Final = 3
 
+_KEPT_IN_MEMORY: Final = 9_000
+
 
 def cases(*, quick: bool) -> Sequence[Case]:
     """Return the sizes to measure."""
@@ -34,8 +36,13 @@ async def measure(system: System, place: Place, case: Case) -> Answer | None:
         recorded = await session.wait_recorded(case.jobs, case.seconds)
         elapsed = time.perf_counter() - begun
         ledger = await session.ledger()
-    if ledger is not None and (recorded < case.jobs or ledger != case.jobs):
+    # A ledger in memory is bounded by design: of many removed jobs it keeps the newest rows only.
+    bounded = place.store == "memory" and case.jobs > _KEPT_IN_MEMORY
+    complete = ledger is None or ledger == case.jobs or (bounded and ledger >= _KEPT_IN_MEMORY)
+    if not complete or (ledger is not None and recorded < case.jobs):
         message = f"{case.jobs} jobs were due, {recorded} outcomes were counted and {ledger} are in the ledger"
         raise RuntimeError(message)
     notes = [] if recorded == case.jobs else [f"{recorded:,} of {case.jobs:,} recorded in {case.seconds:.0f} s"]
+    if ledger is not None and ledger < case.jobs:
+        notes.append(f"the ledger in memory has kept {ledger:,} of {case.jobs:,} recorded runs, as it is bounded")
     return Answer(figures={"runs/s": recorded / elapsed}, notes=notes)
