@@ -100,7 +100,7 @@ def split_options(trigger: object, given: Mapping[str, Any]) -> tuple[Mapping[st
     Raises:
         ConfigurationError: a keyword is neither.
     """
-    extra = given.keys() - JOB_OPTIONS
+    extra = given.keys() - EDITABLE - JOB_OPTIONS
     if not extra:
         return given, {}
     if not isinstance(trigger, str):

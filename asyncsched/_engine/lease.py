@@ -85,12 +85,10 @@ class Lease:
             self._beating = False
 
     async def _beat(self, node_id: str) -> None:
-        if self._store.shared:
-            renewed_at = self._clock.monotonic()
-            if not await self._store.renew(node_id, self._lease_us):
-                await self._fenced()
-            else:
-                self._trusted_until = self._trust_end(renewed_at)
+        renewed_at = self._clock.monotonic()
+        if not await self._store.renew(node_id, self._lease_us):
+            await self._fenced()
+        self._trusted_until = self._trust_end(renewed_at)
         await self._recover()
         for _ in range(PRUNE_BATCHES):
             if await self._store.prune(self._history_us, PRUNE_BATCH) < PRUNE_BATCH:
@@ -106,7 +104,7 @@ class Lease:
 
     async def _distrust(self) -> None:
         """Fence the node off by itself when its lease is about to end unrenewed."""
-        if self._store.shared and self._clock.monotonic() > self._trusted_until:
+        if self._clock.monotonic() > self._trusted_until:
             self._trusted_until = float("inf")
             await self._fenced()
 

@@ -1,7 +1,7 @@
 """The calls about jobs."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
@@ -32,6 +32,14 @@ class JobCalls:
 
     @overload
     async def add_job(
+        self,
+        func: Callable[P, Coroutine[Any, Any, R]],
+        trigger: Trigger | None = None,
+        **options: Unpack[JobOptions],
+    ) -> Job[P, R]: ...
+
+    @overload
+    async def add_job(
         self, func: Callable[P, R], trigger: Trigger | None = None, **options: Unpack[JobOptions]
     ) -> Job[P, R]: ...
 
@@ -39,6 +47,11 @@ class JobCalls:
     async def add_job(
         self, func: str, trigger: Trigger | None = None, **options: Unpack[JobOptions]
     ) -> Job[..., Any]: ...
+
+    @overload
+    async def add_job(
+        self, func: Callable[P, Coroutine[Any, Any, R]], trigger: TriggerAlias, **options: Any
+    ) -> Job[P, R]: ...
 
     @overload
     async def add_job(self, func: Callable[P, R], trigger: TriggerAlias, **options: Any) -> Job[P, R]: ...

@@ -22,7 +22,7 @@ from asyncsched._facade.parts import Parts
 from asyncsched._facade.staging import Staging
 from asyncsched.clock import Clock, SystemClock, new_job_id, process_id, to_datetime
 from asyncsched.codec import Codec
-from asyncsched.context import Control
+from asyncsched.context import Control, scope_var
 from asyncsched.errors import SchedulerStateError
 from asyncsched.executors.base import Executor
 from asyncsched.health import Health, StoreHealth
@@ -116,10 +116,15 @@ class Life:
 
     async def shutdown(self, *, wait: bool) -> None:
         """Stop, at once if running jobs are not to be waited for."""
-        if self._engine is not None and not self._engine.host.done:
-            if not wait:
-                self._engine.hurry()
+        engine = self.engine_or_none
+        if engine is None:
+            return
+        if not wait:
+            engine.hurry()
+        if scope_var.get(None) is None:
             await self.stop()
+        else:  # asked by one of its own jobs, for whose end it would wait
+            engine.host.signal()
 
     async def _write_definitions(self, engine: Engine) -> None:
         """Move what was added before the start into the open stores, and reconcile what is declared."""

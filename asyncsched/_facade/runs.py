@@ -1,6 +1,6 @@
 """The calls about runs: start one, cancel one, look them up, ask why."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
@@ -26,6 +26,15 @@ class RunCalls(JobCalls):
     async def run_job(
         self, id_or_func: str, *, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None
     ) -> Run[Any]: ...
+
+    @overload
+    async def run_job(
+        self,
+        id_or_func: Callable[P, Coroutine[Any, Any, R]],
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Run[R]: ...
 
     @overload
     async def run_job(
