@@ -1,5 +1,6 @@
 """Jobs as rows, and back."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 
 import msgspec
@@ -113,21 +114,20 @@ class JobRows:
             raise SerializationError(f"added_at={added_at!r} is not an instant")
         trigger = None if trigger_bytes is None else self._trigger(trigger_bytes)
         args, kwargs = self._arguments(arguments)
-        record = JobRecord(
-            id=state[0],
-            task=task,
-            name=name,
-            executor=executor,
-            trigger=trigger,
-            written=self._written(written, trigger),
-            policies=self._policies(policies),
-            args=args,
-            kwargs=kwargs,
-            tags=() if tags == _NO_TAGS else read_column(_decode_tags, tags, "tags"),
-            metadata=self._metadata(metadata),
-            added_at=added_at,
+        return _joined(
+            state,
+            task,
+            name,
+            executor,
+            trigger,
+            self._written(written, trigger),
+            self._policies(policies),
+            args,
+            kwargs,
+            () if tags == _NO_TAGS else read_column(_decode_tags, tags, "tags"),
+            self._metadata(metadata),
+            added_at,
         )
-        return self.with_state(record, state)
 
     @staticmethod
     def with_state(job: JobRecord, state: Row) -> JobRecord:
@@ -136,35 +136,19 @@ class JobRows:
         Raises:
             SerializationError: an instant is out of range.
         """
-        id_, revision, version, _priority, _slots, _keep_runs, next_fire, due_at, last_fire, status, reason, *rest = (
-            state
-        )
-        paused_at, skip_until = rest
-        if not isinstance(id_, str):
-            raise SerializationError(f"the id {id_!r:.100} is not text")
-        _check_instants(next_fire, due_at, last_fire, paused_at, skip_until, job.added_at)
-        return JobRecord(
-            id=id_,
-            task=job.task,
-            name=job.name,
-            executor=job.executor,
-            trigger=job.trigger,
-            written=job.written,
-            policies=job.policies,
-            args=job.args,
-            kwargs=job.kwargs,
-            tags=job.tags,
-            metadata=job.metadata,
-            added_at=job.added_at,
-            revision=revision,
-            version=version,
-            next_fire=next_fire,
-            due_at=due_at,
-            last_fire=last_fire,
-            state=cast("JobState", status),
-            reason=readable_text(reason),
-            paused_at=paused_at,
-            skip_until=skip_until,
+        return _joined(
+            state,
+            job.task,
+            job.name,
+            job.executor,
+            job.trigger,
+            job.written,
+            job.policies,
+            job.args,
+            job.kwargs,
+            job.tags,
+            job.metadata,
+            job.added_at,
         )
 
     @staticmethod
@@ -227,6 +211,50 @@ class JobRows:
         if not isinstance(metadata, dict):
             raise SerializationError(f"the stored metadata {metadata!r:.100} is not a mapping")
         return cast("dict[str, Any]", metadata)
+
+
+def _joined(
+    state: Row,
+    task: str,
+    name: str,
+    executor: str,
+    trigger: "Trigger | None",
+    written: "Trigger | None",
+    policies: Policies,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    tags: tuple[str, ...],
+    metadata: Mapping[str, Any],
+    added_at: int,
+) -> JobRecord:
+    """Return the record of a row of `STATE_COLUMNS` and a definition; made once, for the speed of it."""
+    id_, revision, version, _, _, _, next_fire, due_at, last_fire, status, reason, paused_at, skip_until = state
+    if not isinstance(id_, str):
+        raise SerializationError(f"the id {id_!r:.100} is not text")
+    _check_instants(next_fire, due_at, last_fire, paused_at, skip_until, added_at)
+    return JobRecord(
+        id=id_,
+        task=task,
+        name=name,
+        executor=executor,
+        trigger=trigger,
+        written=written,
+        policies=policies,
+        args=args,
+        kwargs=kwargs,
+        tags=tags,
+        metadata=metadata,
+        added_at=added_at,
+        revision=revision,
+        version=version,
+        next_fire=next_fire,
+        due_at=due_at,
+        last_fire=last_fire,
+        state=cast("JobState", status),
+        reason=readable_text(reason),
+        paused_at=paused_at,
+        skip_until=skip_until,
+    )
 
 
 def _keep(cache: dict[K, V], key: K, value: V) -> V:

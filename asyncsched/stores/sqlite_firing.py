@@ -6,7 +6,9 @@ seek for each priority that occurs, whatever the number of jobs that sleep.
 
 # ruff: noqa: S608 - statements are joined from constants of this package, and every value is bound
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -239,19 +241,25 @@ def _candidates(session: Session, now: int, limit: int) -> list[tuple[int, str]]
     chosen: list[tuple[int, str]] = []
     free: dict[str, int] = {}
     for level in _levels(session, _WAITING_LEVEL):
-        cursor = session.connection.execute(_WAITING, (level, now))
-        try:
-            for number, job_id in cursor:
-                if job_id not in free:
-                    free[job_id] = _free_slots(session, job_id)
-                if free[job_id] > 0:
-                    free[job_id] -= 1
-                    chosen.append((number, job_id))
-                    if len(chosen) >= limit:
-                        return chosen
-        finally:
-            cursor.close()
+        # Read row by row, as most of a long queue may wait behind one slot. An open cursor would
+        # keep the transaction from being committed.
+        with contextlib.closing(session.connection.execute(_WAITING, (level, now))) as cursor:
+            chosen += islice(_with_slots(session, cursor, free), limit - len(chosen))
+        if len(chosen) >= limit:
+            break
     return chosen
+
+
+def _with_slots(
+    session: Session, waiting: Iterable[tuple[int, str]], free: dict[str, int]
+) -> Iterator[tuple[int, str]]:
+    """Yield those of the waiting runs that get a slot; ``free`` keeps account by job."""
+    for number, job_id in waiting:
+        if job_id not in free:
+            free[job_id] = _free_slots(session, job_id)
+        if free[job_id] > 0:
+            free[job_id] -= 1
+            yield number, job_id
 
 
 def _free_slots(session: Session, job_id: str) -> int:

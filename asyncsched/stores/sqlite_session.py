@@ -141,9 +141,13 @@ class Session:
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Return all rows. Text that is not UTF-8 comes as bytes, which the decoding then reports."""
         try:
-            return self.connection.execute(statement, parameters).fetchall()
+            return self._fetched(statement, parameters)
         except UnicodeEncodeError:  # what was asked for is text that no row can hold
             return []
+
+    def _fetched(self, statement: str, parameters: Sequence[Any]) -> list[Row]:
+        try:
+            return self.connection.execute(statement, parameters).fetchall()
         except sqlite3.OperationalError as error:
             if "decode to UTF-8" not in str(error):
                 raise
@@ -155,13 +159,18 @@ class Session:
 
     def rows_in(self, statement: str, values: Sequence[Any]) -> list[Row]:
         """Return the rows of a statement that holds ``{}`` for a list of values, of any length."""
+        try:
+            return self._fetched_in(statement, values)
+        except UnicodeEncodeError:  # leave out what no row can hold: nothing is found for it
+            return self._fetched_in(statement, [value for value in values if _is_storable(value)])
+
+    def _fetched_in(self, statement: str, values: Sequence[Any]) -> list[Row]:
         found: list[Row] = []
-        values = _storable(values)
         for start in range(0, len(values), _CHUNK_SIZES[-1]):
             chunk = values[start : start + _CHUNK_SIZES[-1]]
             size = next(size for size in _CHUNK_SIZES if size >= len(chunk))  # few sizes: few prepared statements
             padding = (None,) * (size - len(chunk))
-            found += self.rows(statement.replace("{}", marks(size)), (*chunk, *padding))
+            found += self._fetched(statement.replace("{}", marks(size)), (*chunk, *padding))
         return found
 
     def scalar(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
@@ -231,11 +240,6 @@ def _text_or_bytes(value: bytes) -> str | bytes:
         return value.decode()
     except UnicodeDecodeError:
         return value
-
-
-def _storable(values: Sequence[Any]) -> Sequence[Any]:
-    """Leave out texts that no row can hold, so that asking for them finds nothing."""
-    return values if all(map(_is_storable, values)) else [value for value in values if _is_storable(value)]
 
 
 def _is_storable(value: Any) -> bool:
