@@ -79,9 +79,10 @@ class Announcer:
             return
         at = self._now()
         for state, group in groupby(settled, _state):
-            build = self._executed if state == "succeeded" else self._ended
-            batch = [build(at, store, row, outcome) for row, outcome in group]
-            self.broadcast.publish_batch(batch)
+            if state == "succeeded":
+                self.broadcast.publish_batch(self._executed(at, store, group))
+            else:
+                self.broadcast.publish_batch([self._ended(at, store, row, outcome) for row, outcome in group])
 
     def refused(self, store: str, rows: Iterable[RunRecord]) -> None:
         """Tell of outcomes that the store refused because the attempt was no longer ours."""
@@ -113,18 +114,27 @@ class Announcer:
                 self._one(events.JobMaxInstances, store, row)
             self._one(events.JobSkipped, store, row, reason=row.reason or "", count=row.count)
 
-    def _executed(self, at: datetime, store: str, row: RunRecord, outcome: Outcome) -> events.RunEvent:
-        return events.JobExecuted(
-            at=at,
-            node=self.node,
-            job_id=row.job_id,
-            store=store,
-            run_id=row.id,
-            fire_time=to_datetime(row.fire_time),
-            attempt=row.attempt,
-            result=outcome.value,
-            duration=timedelta(microseconds=(row.finished_at or 0) - (row.started_at or 0)),
-        )
+    def _executed(self, at: datetime, store: str, settled: Iterable[Settled]) -> list[events.Event]:
+        batch: list[events.Event] = []
+        fire_time, instant = at, 0
+        for row, outcome in settled:
+            if row.fire_time != instant:  # jobs that are due together share the datetime
+                instant = row.fire_time
+                fire_time = to_datetime(instant)
+            batch.append(
+                events.JobExecuted(
+                    at=at,
+                    node=self.node,
+                    job_id=row.job_id,
+                    store=store,
+                    run_id=row.id,
+                    fire_time=fire_time,
+                    attempt=row.attempt,
+                    result=outcome.value,
+                    duration=timedelta(microseconds=(row.finished_at or 0) - (row.started_at or 0)),
+                )
+            )
+        return batch
 
     def _ended(self, at: datetime, store: str, row: RunRecord, outcome: Outcome) -> events.RunEvent:
         identity = self._identity(at, store, row)

@@ -70,6 +70,7 @@ class Engine:
         self._settings = settings
         self._stores = stores
         self._clock = clock
+        self._control = control
         self._listeners = listeners
         self._ready = ready
         self._draining = False
@@ -124,7 +125,9 @@ class Engine:
     @property
     def settled(self) -> bool:
         """Whether nothing moves that is not waiting for the clock; asked by a virtual clock."""
-        return self.pool.held == self._clock_parked() and all(unit.idle for unit in self.units.values())
+        return self.pool.held == self._clock_parked() and all(
+            unit.idle and not unit.lease.beating for unit in self.units.values()
+        )
 
     def pause(self) -> None:
         """Claim nothing more on this node; what runs goes on."""
@@ -254,8 +257,9 @@ class Engine:
             detach(self)
 
     def _clock_parked(self) -> int:
-        parked = getattr(self._clock, "parked_runs", None)
-        return 0 if parked is None else parked()
+        """Return how many runs wait for such a clock; a task that outlived its run may still do so, too."""
+        parked_runs = getattr(self._clock, "parked_runs", None)
+        return 0 if parked_runs is None else len(self.pool.active.keys() & parked_runs(self._control))
 
     def _slots_freed(self) -> None:
         for unit in self.units.values():

@@ -55,6 +55,11 @@ class Lease:
         self._trusted_until = 0.0
         self._beating = False
 
+    @property
+    def beating(self) -> bool:
+        """Whether a beat is under way."""
+        return self._beating
+
     async def join(self, node: Node) -> None:
         """Make the node known and take over what dead nodes left."""
         self._trust()

@@ -131,8 +131,9 @@ class TimerLoop:
         if self._starved:
             return None
         looked = self._look_for_pending
-        if await self._fire() or (looked and await self._start_pending()):
-            return 0.0
+        moved = await self._fire()
+        if looked and self._pool.free > 0:
+            moved += await self._start_pending()
         self.next_wakeup = await self._store.next_wakeup()
         if self.next_wakeup is None:
             return None
@@ -140,10 +141,10 @@ class TimerLoop:
         if wait > 0:
             return wait / 1_000_000
         self._look_for_pending = True  # what is due may be a waiting run
-        return CONTENDED_SECONDS if looked else 0.0
+        return 0.0 if moved or not looked else CONTENDED_SECONDS
 
-    async def _fire(self) -> bool:
-        """Claim due jobs; return whether there may be more."""
+    async def _fire(self) -> int:
+        """Claim due jobs; return of how many something became."""
         reserved = self._pool.reserve(BATCH)
         fired = Fired()
         try:
@@ -156,10 +157,10 @@ class TimerLoop:
         self._announcer.parked(name, fired.parked)
         if fired.finished:
             self._announcer.job_events(events.JobRemoved, name, fired.finished, reason="finished")
-        return len(fired.starts) >= reserved
+        return len(fired.starts) + len(fired.verdicts) + len(fired.parked)
 
-    async def _start_pending(self) -> bool:
-        """Claim waiting runs; return whether there may be more."""
+    async def _start_pending(self) -> int:
+        """Claim waiting runs; return how many."""
         self._look_for_pending = False
         reserved = self._pool.reserve(BATCH)
         starts: list[Start] = []
@@ -168,8 +169,7 @@ class TimerLoop:
         finally:
             self._pool.release(reserved - len(starts))
         self._dispatch(starts)
-        self._look_for_pending = self._look_for_pending or len(starts) >= reserved
-        return len(starts) >= reserved
+        return len(starts)
 
     def _dispatch(self, starts: Sequence[Start]) -> None:
         if starts:

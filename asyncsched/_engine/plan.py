@@ -92,17 +92,50 @@ def plan_due(
     Raises:
         UnplannableError: the job has no due instant at all.
     """
-    if job.next_fire is None:
+    first = job.next_fire
+    if first is None:
         raise UnplannableError("it is due but has no next fire time")
-    due = _due_instants(job, job.next_fire, now)
+    following = None if job.trigger is None else job.trigger.next_us(first)
+    alone = following is None or following > now
+    if alone and _is_plain(job) and running + pending < (job.policies.max_instances or 1):
+        run = _starting(job, first, first, now, node, new_run_id())
+        return Decision(replace(job, next_fire=following, due_at=following, last_fire=first), (run,))
+    due = _Due(first, first, following) if alone else _due_instants(job, first, now)
     rows = _Rows(job, now, node, new_run_id)
     single = due.last == due.first
-    chosen = [due.first] if single and not _is_cut(job, due.first, now) else _choose(job, due, now, rows)
+    chosen = [first] if single and not _is_cut(job, first, now) else _choose(job, due, now, rows)
     rows.start(chosen, running, pending, "schedule" if single else "catchup")
-    following = due.following
-    ahead = following if job.policies.jitter is None else schedule_fire(job, following).due_at
-    planned = replace(job, next_fire=following, due_at=ahead, last_fire=due.last, skip_until=None)
+    planned = replace(schedule_fire(job, due.following), last_fire=due.last, skip_until=None)
     return Decision(planned, tuple(rows.rows))
+
+
+def _is_plain(job: JobRecord) -> bool:
+    """Tell whether nothing about the job can cut or move a single due instant, as is by far the most frequent."""
+    policies = job.policies
+    return (
+        policies.misfire_grace is None
+        and policies.catchup_window is None
+        and policies.jitter is None
+        and job.skip_until is None
+    )
+
+
+def _starting(
+    job: JobRecord, instant: int, due_at: int, now: int, node: str, run_id: str, cause: Cause = "schedule"
+) -> RunRecord:
+    """Return the row of a run that starts now, in its first attempt."""
+    return RunRecord(
+        id=run_id,
+        job_id=job.id,
+        revision=job.revision,
+        fire_time=instant,
+        scheduled_time=due_at,
+        state="running",
+        cause=cause,
+        attempt=1,
+        node=node,
+        started_at=now,
+    )
 
 
 def plan_lost(job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
@@ -124,9 +157,6 @@ class _Due(NamedTuple):
 def _due_instants(job: JobRecord, first: int, now: int) -> _Due:
     if job.trigger is None:
         return _Due(first, first, None)
-    following = job.trigger.next_us(first)
-    if following is None or following > now:
-        return _Due(first, first, following)
     last = job.trigger.last_us(first, now) or first
     if scheduled_time(job.id, job.policies, job.trigger, last) > now:
         last = job.trigger.last_us(first, last - 1) or first
@@ -255,9 +285,6 @@ class _Rows:
     def start(self, instants: list[int], running: int, pending: int, cause: Cause) -> None:
         """Turn the chosen instants into runs that start, runs that wait, or skipped fires."""
         policies = self._job.policies
-        if len(instants) == 1 and running + pending < (policies.max_instances or 1):  # by far the most frequent
-            self._run(instants[0], "running", cause)
-            return
         limit = None if policies.overlap == "allow" else policies.max_instances
         free = len(instants) if limit is None else limit - running - pending
         for instant in instants:
@@ -283,22 +310,7 @@ class _Rows:
 
     def _run(self, instant: int, state: RunState, cause: Cause) -> None:
         job = self._job
-        starts = state == "running"
-        due_at = instant if job.policies.jitter is None else self._due_at(instant)
-        self.rows.append(
-            RunRecord(
-                id=self._new_run_id(),
-                job_id=job.id,
-                revision=job.revision,
-                fire_time=instant,
-                scheduled_time=due_at,
-                state=state,
-                cause=cause,
-                attempt=1 if starts else 0,
-                node=self._node if starts else None,
-                started_at=self._now if starts else None,
-            )
-        )
-
-    def _due_at(self, instant: int) -> int:
-        return scheduled_time(self._job.id, self._job.policies, self._job.trigger, instant)
+        due_at = scheduled_time(job.id, job.policies, job.trigger, instant)
+        run = _starting(job, instant, due_at, self._now, self._node, self._new_run_id(), cause)
+        waiting = state == "pending"
+        self.rows.append(replace(run, state="pending", attempt=0, node=None, started_at=None) if waiting else run)
