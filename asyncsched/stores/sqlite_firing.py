@@ -26,6 +26,7 @@ __all__ = ["finish", "fire_due", "next_wakeup", "start_pending"]
 
 _HIGHEST: Final = 2**63 - 1
 _LOWEST: Final = -(2**63)
+_PATIENCE: Final = 1000
 
 _DUE_LEVEL: Final = (
     "SELECT priority FROM jobs WHERE state = 'active' AND due_at IS NOT NULL AND priority <= ? "
@@ -253,13 +254,20 @@ def _candidates(session: Session, now: int, limit: int) -> list[tuple[int, str]]
 def _with_slots(
     session: Session, waiting: Iterable[tuple[int, str]], free: dict[str, int]
 ) -> Iterator[tuple[int, str]]:
-    """Yield those of the waiting runs that get a slot; ``free`` keeps account by job."""
+    """Yield those of the waiting runs that get a slot; ``free`` keeps account by job.
+
+    A job whose slots were taken just now may have a long queue: after a while that is left to the
+    next call, which passes over such jobs inside the database.
+    """
+    skipped = 0
     for number, job_id in waiting:
         if job_id not in free:
             free[job_id] = _free_slots(session, job_id)
         if free[job_id] > 0:
             free[job_id] -= 1
             yield number, job_id
+        elif (skipped := skipped + 1) >= _PATIENCE:
+            return
 
 
 def _free_slots(session: Session, job_id: str) -> int:

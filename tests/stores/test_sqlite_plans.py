@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from asyncsched.job import Policies
+from asyncsched.run import RunRecord
 from asyncsched.stores import sqlite_firing, sqlite_ledger
 from asyncsched.stores.sqlite_jobs import add, finished
 from asyncsched.stores.sqlite_session import DEFINITIONS, RUNS, STATES, Session
@@ -102,3 +103,22 @@ def test_priorities_cost_a_seek_each(session: Session) -> None:
     assert list(sqlite_firing._levels(session, sqlite_firing._DUE_LEVEL)) == list(range(9, -1, -1))
     assert _steps(session, lambda: sqlite_firing.next_wakeup(session)) < 10
     assert finished(session, [record.id for record in records]) == []
+
+
+def test_long_queue_behind_one_slot_is_not_walked_through(tmp_path: Path) -> None:
+    session = Session(tmp_path / "jobs.db", context())
+    connection = session.connect("OFF", 1.0)
+    add(session, [job("long", due_at=None), job("other", due_at=None)], None, ())
+    sqlite_ledger.enqueue(session, [waiting("long", number) for number in range(5000)])
+    sqlite_ledger.enqueue(session, [waiting("other", 6000)])
+    started = [sqlite_firing.start_pending(session, "n", 100) for _ in range(3)]
+    assert [[start.job.id for start in starts] for starts in started] == [["long"], ["other"], []]
+    assert sqlite_firing.next_wakeup(session) is None
+    connection.close()
+
+
+def waiting(job_id: str, number: int) -> RunRecord:
+    instant = NOW + number
+    return RunRecord(
+        id=f"{job_id}-{number}", job_id=job_id, revision=1, fire_time=instant, scheduled_time=instant, state="pending"
+    )
