@@ -3,7 +3,7 @@
 `Broadcast.wants` is asked first, so nothing is built that nobody reads.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from logging import getLogger
@@ -31,10 +31,17 @@ Settled = tuple[RunRecord, Outcome]
 class Announcer:
     """Publishes, in the name of one node, what has been committed."""
 
-    def __init__(self, broadcast: Broadcast, clock: Clock, node: str) -> None:
+    def __init__(
+        self,
+        broadcast: Broadcast,
+        clock: Clock,
+        node: str,
+        removed: Callable[[str, Iterable[str]], None] = lambda _store, _job_ids: None,
+    ) -> None:
         self.broadcast: Final = broadcast
         self.node = node
         self._clock = clock
+        self._removed = removed
 
     def scheduler_event(self, event_type: type[S], **fields: Any) -> None:
         """Publish an event about the scheduler or a store."""
@@ -48,6 +55,8 @@ class Announcer:
 
     def job_events(self, event_type: type[J], store: str, job_ids: Iterable[str], **fields: Any) -> None:
         """Publish one event a job."""
+        if event_type is events.JobRemoved:
+            self._removed(store, job_ids)
         if self.broadcast.wants(event_type):
             at = self._now()
             self.broadcast.publish_batch(

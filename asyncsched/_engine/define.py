@@ -1,31 +1,29 @@
 """From a definition as written to the row of a job, and from one row to the next. Pure functions."""
 
 import difflib
-import functools
-import inspect
 from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
+from asyncsched._engine.arguments import NOTHING, is_coroutine, read_arguments
+from asyncsched._engine.labels import read_metadata, read_tags, read_text
 from asyncsched._engine.plan import schedule_fire
 from asyncsched._engine.policies import overlay
 from asyncsched.clock import to_datetime, to_us
 from asyncsched.errors import ConfigurationError, InvalidTriggerError
 from asyncsched.job import JobRecord, JobState, Policies
 from asyncsched.spec import JOB_OPTIONS, POLICY_OPTIONS, JobSpec
-from asyncsched.tasks import TaskRegistry, is_coroutine_function
+from asyncsched.tasks import TaskRegistry
 from asyncsched.triggers import trigger_from_alias
 from asyncsched.triggers.base import Trigger
 
 __all__ = [
     "ExhaustedTriggerError",
     "Surroundings",
-    "check_arguments",
     "define",
-    "is_coroutine",
     "merge",
     "modify",
     "pause",
@@ -34,8 +32,10 @@ __all__ = [
     "trigger_of",
 ]
 
+BUILT_IN_EXECUTORS: Final = ("async", "thread")
+"""What `_executor` chooses where none is named."""
+
 EDITABLE: Final = (JOB_OPTIONS - {"id", "store", "paused", "replace_existing"}) | {"func", "trigger"}
-MAX_TEXT: Final = 1000
 
 
 class ExhaustedTriggerError(InvalidTriggerError):
@@ -64,24 +64,24 @@ def define(spec: JobSpec, around: Surroundings) -> JobRecord:
     options, trigger_args = split_options(spec.trigger, spec.options)
     written = trigger_of(spec.trigger, trigger_args, around.timezone)
     task, func = _task(spec.func, around)
-    job_id = _text("id", options["id"]) if options.get("id") is not None else around.new_id()
+    job_id = read_text("id", options["id"]) if options.get("id") is not None else around.new_id()
     trigger = None if written is None else written.anchored(to_datetime(around.now)).for_job(job_id)
-    args, kwargs = _arguments(func, options)
+    args, kwargs = read_arguments(func, options.get("args", ()), options.get("kwargs", NOTHING))
     policies = _policies(around.policies, trigger, options)
     nominal = _first_fire(trigger, options.get("next_run_time"), around)
     paused = bool(options.get("paused", False))
     job = JobRecord(
         id=job_id,
         task=task,
-        name=_text("name", options.get("name") or getattr(func, "__name__", task)),
+        name=read_text("name", options.get("name") or getattr(func, "__name__", task)),
         executor=_executor(options.get("executor"), func),
         trigger=trigger,
         written=written,
         policies=policies,
         args=args,
         kwargs=kwargs,
-        tags=_tags(options.get("tags", ())),
-        metadata=dict(options["metadata"]) if options.get("metadata") else _NOTHING,
+        tags=read_tags(options.get("tags", ())),
+        metadata=read_metadata(options.get("metadata", NOTHING)),
         added_at=around.now,
         next_fire=nominal,
         due_at=nominal,
@@ -89,9 +89,6 @@ def define(spec: JobSpec, around: Surroundings) -> JobRecord:
         paused_at=around.now if paused else None,
     )
     return job if policies.jitter is None else schedule_fire(job, nominal)
-
-
-_NOTHING: Final[dict[str, Any]] = {}
 
 
 def split_options(trigger: object, given: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
@@ -111,7 +108,7 @@ def split_options(trigger: object, given: Mapping[str, Any]) -> tuple[Mapping[st
             f"{name!r} is not an option of a job{hint} (arguments of a trigger are only taken "
             "with its alias, as in add_job(f, 'cron', hour=8))"
         )
-    return {k: v for k, v in given.items() if k in JOB_OPTIONS}, {k: given[k] for k in extra}
+    return {k: v for k, v in given.items() if k not in extra}, {k: given[k] for k in extra}
 
 
 def trigger_of(trigger: object, trigger_args: Mapping[str, Any], timezone: tzinfo) -> Trigger | None:
@@ -170,20 +167,36 @@ def modify(job: JobRecord, changes: Mapping[str, Any], around: Surroundings) -> 
         TaskNotRegisteredError: ``func`` is a name that is not registered.
     """
     changes, trigger_args = split_options(changes.get("trigger"), _checked_names(changes))
+    named = {k: v for k, v in changes.items() if k in POLICY_OPTIONS}
     if "trigger" in changes:
         job = reschedule(job, trigger_of(changes["trigger"], trigger_args, around.timezone), around)
-    if "func" in changes:
-        task, given = _task(changes["func"], around)
-        job = replace(job, task=task, executor=_executor(None, given))
-    func = around.tasks.find(job.task) if around.tasks.knows(job.task) else None
-    if "args" in changes or "kwargs" in changes or "func" in changes:
-        args, kwargs = _arguments(func, {"args": job.args, "kwargs": job.kwargs, **changes})
-        job = replace(job, args=args, kwargs=kwargs)
-    policies = overlay(job.policies, {k: v for k, v in changes.items() if k in POLICY_OPTIONS})
+        if job.trigger is not None and job.trigger.jitter is not None:
+            named.setdefault("jitter", job.trigger.jitter)
+    job, func = _with_task(job, changes, around)
+    policies = overlay(job.policies, named)
     job = schedule_fire(replace(job, policies=policies), job.next_fire)
     if changes.get("next_run_time") is not None:
         job = schedule_fire(job, _instant("next_run_time", changes["next_run_time"], around.timezone))
     return replace(job, **_plain_changes(changes, func))
+
+
+def _with_task(
+    job: JobRecord, changes: Mapping[str, Any], around: Surroundings
+) -> tuple[JobRecord, Callable[..., Any] | None]:
+    """Return the job with another callable and other arguments, as far as given; and its callable."""
+    func: Callable[..., Any] | None
+    if "func" in changes:
+        task, func = _task(changes["func"], around)
+        executor = _executor(None, func) if job.executor in BUILT_IN_EXECUTORS else job.executor
+        job = replace(job, task=task, executor=executor)
+    else:
+        func = around.tasks.find(job.task) if around.tasks.knows(job.task) else None
+    if changes.keys() & {"func", "args", "kwargs"}:
+        args, kwargs = read_arguments(func, changes.get("args", job.args), changes.get("kwargs", job.kwargs))
+        job = replace(job, args=args, kwargs=kwargs)
+    if job.state == "parked" and changes.keys() & {"func", "executor"}:
+        job = replace(job, state="active", reason=None)
+    return job, func
 
 
 def _checked_names(changes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -198,11 +211,11 @@ def _checked_names(changes: Mapping[str, Any]) -> Mapping[str, Any]:
 def _plain_changes(changes: Mapping[str, Any], func: Callable[..., Any] | None) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     if changes.get("name") is not None:
-        plain["name"] = _text("name", changes["name"])
+        plain["name"] = read_text("name", changes["name"])
     if "tags" in changes:
-        plain["tags"] = _tags(changes["tags"])
+        plain["tags"] = read_tags(changes["tags"])
     if "metadata" in changes:
-        plain["metadata"] = dict(changes["metadata"])
+        plain["metadata"] = read_metadata(changes["metadata"])
     if changes.get("executor") is not None:
         plain["executor"] = _executor(changes["executor"], func)
     return plain
@@ -273,67 +286,9 @@ def _policies(base: Policies, trigger: Trigger | None, options: Mapping[str, Any
     return overlay(base, {name: options[name] for name in named}) if named else base
 
 
-def _arguments(
-    func: Callable[..., Any] | None, options: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    args, kwargs = options.get("args", ()), options.get("kwargs", _NOTHING)
-    if isinstance(args, str | bytes) or not hasattr(args, "__iter__"):
-        raise ConfigurationError(f"args={args!r} must be a sequence such as a tuple; write args=({args!r},)")
-    if not isinstance(kwargs, Mapping):
-        raise ConfigurationError(f"kwargs={kwargs!r} must be a mapping of names to values")
-    args, kwargs = tuple(args), cast("Mapping[str, Any]", kwargs)
-    if func is not None:
-        check_arguments(func, args, kwargs)
-    return args, dict(kwargs) if kwargs else _NOTHING
-
-
-def check_arguments(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Refuse arguments that a task cannot be called with.
-
-    Raises:
-        ConfigurationError: they do not fit its signature.
-    """
-    signature = _signature(func)
-    if signature is None or (not args and not kwargs and not signature.parameters):
-        return
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        name = getattr(func, "__qualname__", repr(func))
-        raise ConfigurationError(f"{name}{signature} cannot be called so: {error}; correct args or kwargs") from None
-
-
-@functools.lru_cache(maxsize=512)
-def _signature(func: Callable[..., Any]) -> inspect.Signature | None:
-    try:
-        return inspect.signature(func)
-    except (TypeError, ValueError):  # some built-ins have none
-        return None
-
-
 def _executor(given: object, func: Callable[..., Any] | None) -> str:
     if given is None:
         return "async" if func is not None and is_coroutine(func) else "thread"
     if not isinstance(given, str):
         raise ConfigurationError(f"executor={given!r} must be the name of an executor")
     return given
-
-
-@functools.lru_cache(maxsize=512)
-def is_coroutine(func: Callable[..., Any]) -> bool:
-    """Tell whether calling it gives a coroutine; remembered, because looking is slow."""
-    return is_coroutine_function(func)
-
-
-def _tags(given: object) -> tuple[str, ...]:
-    if isinstance(given, str) or not hasattr(given, "__iter__"):
-        raise ConfigurationError(f"tags={given!r} must be a sequence of strings; write tags=[{given!r}]")
-    return tuple(_text("tags", tag) for tag in cast("Any", given))
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value or len(value) > MAX_TEXT:
-        raise ConfigurationError(f"{name}={value!r:.80} must be a text of 1 to {MAX_TEXT} characters")
-    if "\0" in value:
-        raise ConfigurationError(f"{name}={value!r:.80} contains a NUL, which stores cannot hold")
-    return value

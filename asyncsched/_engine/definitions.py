@@ -8,11 +8,14 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from logging import getLogger
-from typing import Any, Final, NamedTuple, final
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, cast, final, get_args
 
 from asyncsched import events
 from asyncsched._engine.announcer import Announcer
-from asyncsched._engine.define import ExhaustedTriggerError, Surroundings, define, is_coroutine, merge
+from asyncsched._engine.arguments import is_coroutine
+from asyncsched._engine.define import ExhaustedTriggerError, Surroundings, define, merge
+from asyncsched._engine.temporary import TemporaryTasks
 from asyncsched.clock import Clock
 from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError
 from asyncsched.executors.base import Executor
@@ -26,6 +29,8 @@ __all__ = ["Definitions", "Placed"]
 logger: Final = getLogger("asyncsched")
 
 NEAREST: Final = 3
+LONGEST_LOOKALIKE: Final = 200
+"""Comparing takes quadratic time, and the id may be anyone's."""
 
 
 class Placed(NamedTuple):
@@ -47,6 +52,7 @@ class Definitions:
         policies: Policies,
         timezone: Callable[[], tzinfo],
         tasks: TaskRegistry,
+        temporary: TemporaryTasks,
         executors: Mapping[str, Executor],
         clock: Clock,
         new_id: Callable[[], str],
@@ -58,6 +64,7 @@ class Definitions:
         self._policies = policies
         self._timezone = timezone
         self._tasks = tasks
+        self._temporary = temporary
         self._executors = executors
         self._clock = clock
         self._new_id = new_id
@@ -70,7 +77,7 @@ class Definitions:
         Raises:
             ConfigurationError: there is none.
         """
-        store = self._places.get(name)
+        store = self._places.get(name) if isinstance(cast("object", name), str) else None
         if store is None:
             known = ", ".join(map(repr, self._places))
             raise ConfigurationError(f"there is no job store named {name!r}; there are {known}")
@@ -99,9 +106,10 @@ class Definitions:
         """
         executor = self._executors.get(record.executor)
         if executor is None:
-            known = ", ".join(map(repr, self._executors))
-            raise ConfigurationError(f"there is no executor named {record.executor!r}; there are {known}")
-        if not executor.accepts_coroutines and is_coroutine(self._tasks.find(record.task)):
+            names = ", ".join(map(repr, self._executors))
+            raise ConfigurationError(f"there is no executor named {record.executor!r}; there are {names}")
+        known = self._tasks.knows(record.task)
+        if known and not executor.accepts_coroutines and is_coroutine(self._tasks.find(record.task)):
             raise ConfigurationError(
                 f"the executor {record.executor!r} cannot run the coroutine function {record.task!r}; "
                 "leave executor out, or give a plain function"
@@ -122,6 +130,7 @@ class Definitions:
             return merge(stored, new)
 
         added = await target.add(records, merge=merge_noting if replace_existing else None)
+        self._temporary.bind(store, added)
         self._announcer.job_events(events.JobAdded, store, [job.id for job in added if job.id not in replaced])
         if replaced:
             self._announcer.job_events(events.JobModified, store, replaced)
@@ -135,7 +144,8 @@ class Definitions:
         Raises:
             JobNotFoundError: no store has it.
         """
-        for name, store in self._places.items():
+        _check_id(job_id)
+        for name, store in tuple(self._places.items()):
             found = await store.get([job_id])
             if found:
                 return Placed(name, found[0])
@@ -150,14 +160,23 @@ class Definitions:
         limit: int | None,
         after: str | None,
     ) -> list[Placed]:
-        """Return jobs of one store or of all, each store's in the order of their ids."""
+        """Return jobs of one store or of all, in the order of their ids.
+
+        Raises:
+            ConfigurationError: there is no such store or state, or the limit is negative.
+        """
+        if state is not None and state not in get_args(JobState):
+            raise ConfigurationError(f"state={state!r} must be one of {', '.join(map(repr, get_args(JobState)))}")
+        if limit is not None and (not isinstance(cast("object", limit), int) or limit < 0):
+            raise ConfigurationError(f"limit={limit!r} must be an int of at least 0, or None for all")
         names = list(self._places) if store is None else [store]
         found: list[Placed] = []
         for name in names:
-            left = None if limit is None else limit - len(found)
-            rows = await self.place(name).query(tag=tag, state=state, limit=left, after=after)
+            rows = await self.place(name).query(tag=tag, state=state, limit=limit, after=after)
             found.extend(Placed(name, row) for row in rows)
-        return found
+        if len(names) > 1:
+            found.sort(key=attrgetter("record.id"))
+        return found[:limit]
 
     async def change(self, job_id: str, change: Change, event: type[events.JobEvent], **fields: Any) -> Placed:
         """Change one job in one step and tell of it.
@@ -166,7 +185,8 @@ class Definitions:
             JobNotFoundError: no store has it.
             Whatever ``change`` raises; nothing is changed then.
         """
-        for name, store in self._places.items():
+        _check_id(job_id)
+        for name, store in tuple(self._places.items()):
             updated = await store.update([job_id], change)
             if updated:
                 self._announcer.job_events(event, name, (job_id,), **fields)
@@ -180,7 +200,8 @@ class Definitions:
         Raises:
             JobNotFoundError: no store has it.
         """
-        for name, store in self._places.items():
+        _check_id(job_id)
+        for name, store in tuple(self._places.items()):
             if await store.remove([job_id]):
                 self._announcer.job_events(events.JobRemoved, name, (job_id,), reason="removed")
                 self._changed(name, None)
@@ -191,6 +212,7 @@ class Definitions:
         """Remove every job of one store or of all, and tell of it."""
         for name in list(self._places) if store is None else [store]:
             await self.place(name).remove(None)
+            self._temporary.removed_all(name)
             self._announcer.store_event(events.AllJobsRemoved, name)
             self._changed(name, None)
 
@@ -202,7 +224,8 @@ class Definitions:
             for spec in specs:
                 if _store_of(spec) == store:
                     records.extend(self._declared(spec, store, now))
-            await self.add(records, store, replace_existing=True)
+            ahead = [record for record in records if not await self._is_over(record, store)]
+            await self.add(ahead, store, replace_existing=True)
 
     def _declared(self, spec: JobSpec, store: str, now: int) -> list[JobRecord]:
         try:
@@ -211,11 +234,19 @@ class Definitions:
             logger.warning("the declared job %r is left out: %s", spec.options.get("id"), error)
             return []
 
+    async def _is_over(self, record: JobRecord, store: str) -> bool:
+        """Tell whether a declared one-shot has had its verdict: its job is gone then, and not to be added again."""
+        at = record.next_fire
+        if record.trigger is None or at is None or at > record.added_at:
+            return False
+        target = self.place(store)
+        return not await target.get([record.id]) and bool(await target.query_runs(job_id=record.id, at=at, limit=1))
+
     async def _refuse_ids_elsewhere(self, records: Sequence[JobRecord], store: str) -> None:
         if len(self._places) == 1:
             return
         ids = [record.id for record in records]
-        for name, other in self._places.items():
+        for name, other in tuple(self._places.items()):
             if name != store:
                 taken = await other.get(ids)
                 if taken:
@@ -223,7 +254,9 @@ class Definitions:
 
     async def _nearest(self, job_id: str) -> list[str]:
         known: list[str] = []
-        for store in self._places.values():
+        if len(job_id) > LONGEST_LOOKALIKE:
+            return known
+        for store in tuple(self._places.values()):
             known.extend(job.id for job in await store.query(limit=1000))
         return difflib.get_close_matches(job_id, known, NEAREST)
 
@@ -231,3 +264,8 @@ class Definitions:
 def _store_of(spec: JobSpec) -> str:
     store = spec.options.get("store", "default")
     return store if isinstance(store, str) else "default"
+
+
+def _check_id(job_id: object) -> None:
+    if not isinstance(job_id, str):
+        raise ConfigurationError(f"{job_id!r:.80} is not the id of a job; ids are texts, as Job.id gives them")

@@ -5,7 +5,7 @@ else: executors, stores, definitions, loops on the way up; no more claims, drain
 leave, close on the way down, each step bounded.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 from logging import getLogger
 from typing import Final, final
@@ -59,13 +59,14 @@ class Engine:
         listeners: Listeners,
         control: Control,
         ready: Callable[["Engine"], Awaitable[None]],
+        removed: Callable[[str, Iterable[str]], None],
     ) -> None:
         self.node: Final = new_node_id()
         self.changes: Final = Changes()
         self.units: Final[dict[str, StoreUnit]] = {}
         self.places: Final[dict[str, JobStore]] = {}
         self.executors: Final = executors
-        self.announcer: Final = Announcer(broadcast, clock, self.node)
+        self.announcer: Final = Announcer(broadcast, clock, self.node, removed)
         self.paused = settings.start_paused
         self._settings = settings
         self._stores = stores

@@ -1,11 +1,12 @@
 """Runs over all stores of a scheduler: start one now, wait for one, cancel one, look them up."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, cast, final, get_args
 
 from msgspec.structs import replace
 
-from asyncsched._engine.define import check_arguments
+from asyncsched import events
+from asyncsched._engine.arguments import read_arguments
 from asyncsched._engine.definitions import Placed
 from asyncsched._engine.engine import Engine
 from asyncsched.clock import Clock
@@ -52,6 +53,7 @@ class Ledger:
 
         Raises:
             SchedulerStateError: the job is parked.
+            TaskNotRegisteredError: its task is not known in this process.
             ConfigurationError: the arguments do not fit its task.
         """
         job = placed.record
@@ -67,6 +69,7 @@ class Ledger:
         job = replace(job, next_fire=None, due_at=None)
         run = self._manual_run(job, None, None)
         await self._store(store).add([job], runs=[run])
+        self._engine.announcer.job_events(events.JobAdded, store, (job.id,))
         self._engine.units[store].loop.wake(pending=True)
         return PlacedRun(store, run)
 
@@ -100,7 +103,7 @@ class Ledger:
         """
         if self._engine.pool.cancel(run_id, "cancel_run"):
             return True
-        for name, unit in self._engine.units.items():
+        for name, unit in tuple(self._engine.units.items()):
             cancelled = await unit.store.cancel_pending(run_id)
             if cancelled is not None:
                 self._engine.announcer.cancelled(name, cancelled)
@@ -119,10 +122,12 @@ class Ledger:
         limit: int = 100,
     ) -> list[PlacedRun]:
         """Return rows of the ledger over all stores, newest fire time first."""
-        if limit < 0:
-            raise ConfigurationError(f"limit={limit!r} must not be negative")
+        if not isinstance(cast("object", limit), int) or limit < 0:
+            raise ConfigurationError(f"limit={limit!r} must be an int of at least 0")
+        if state is not None and state not in get_args(RunState):
+            raise ConfigurationError(f"state={state!r} must be one of {', '.join(map(repr, get_args(RunState)))}")
         found: list[PlacedRun] = []
-        for name, unit in self._engine.units.items():
+        for name, unit in tuple(self._engine.units.items()):
             rows = await unit.store.query_runs(job_id=job_id, state=state, since=since, at=at, limit=limit)
             found.extend(PlacedRun(name, row) for row in rows)
         if len(self._engine.units) > 1:
@@ -130,10 +135,11 @@ class Ledger:
         return found[:limit]
 
     def _manual_run(self, job: JobRecord, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> RunRecord:
+        func = self._tasks.find(job.task)
         if args is not None or kwargs is not None:
-            args = tuple(job.args if args is None else args)
-            kwargs = dict(job.kwargs if kwargs is None else kwargs)
-            check_arguments(self._tasks.find(job.task), args, kwargs)
+            args, kwargs = read_arguments(
+                func, job.args if args is None else args, job.kwargs if kwargs is None else kwargs
+            )
         now = self._clock.now_us()
         return RunRecord(
             id=self._engine.new_run_id(),

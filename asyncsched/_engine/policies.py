@@ -11,9 +11,10 @@ from asyncsched.clock import duration_us
 from asyncsched.errors import ConfigurationError
 from asyncsched.job import JobDefaults, Policies
 
-__all__ = ["duration", "overlay", "policies_from"]
+__all__ = ["duration", "overlay", "policies_from", "require_sound"]
 
 _NOT_YET: Final = "is not supported by this version of asyncsched; leave it out"
+_LARGEST: Final = 2**31 - 1
 _LONGEST: Final = 10_000 * 366 * 86_400 * 1_000_000
 
 
@@ -41,6 +42,24 @@ def overlay(base: Policies, options: Mapping[str, Any]) -> Policies:
     return replace(base, **changes) if changes else base
 
 
+def require_sound(policies: Policies) -> None:
+    """Refuse policies from a file that nobody could have written in code.
+
+    Raises:
+        ConfigurationError: a value is out of range; the message names the option.
+    """
+    for name, (target, read) in _READERS.items():
+        if target:
+            value = getattr(policies, target)
+            read(name, _in_seconds(value) if name in _IN_MICROSECONDS else value)
+
+
+def _in_seconds(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_in_seconds, cast("tuple[int, ...]", value)))
+    return None if value is None else value / 1_000_000
+
+
 def duration(name: str, value: object) -> int:
     """Return a duration given in seconds or as a timedelta in microseconds.
 
@@ -64,8 +83,8 @@ def _optional(read: Callable[[str, object], Any]) -> Callable[[str, object], Any
 
 def _at_least(lowest: int) -> Callable[[str, object], int]:
     def read(name: str, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise ConfigurationError(f"{name}={value!r} must be an int of at least {lowest}")
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _LARGEST:
+            raise ConfigurationError(f"{name}={value!r:.80} must be an int from {lowest} to {_LARGEST}")
         return value
 
     return read
@@ -115,7 +134,7 @@ def _timeout(name: str, value: object) -> int:
 
 def _integer(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**31) <= value < 2**31:
-        raise ConfigurationError(f"{name}={value!r} must be an int of 32 bits")
+        raise ConfigurationError(f"{name}={value!r:.80} must be an int of 32 bits")
     return value
 
 
@@ -147,3 +166,5 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str, object], Any]]]] = {
     "keep_runs": ("keep_runs", _optional(_at_least(0))),
     "keep_results": ("keep_results", _boolean),
 }
+
+_IN_MICROSECONDS: Final = ("misfire_grace_time", "catchup_window", "timeout", "jitter")

@@ -8,8 +8,12 @@ from typing import IO, Any, Final, cast
 
 import msgspec
 
+from asyncsched._engine.arguments import read_arguments
+from asyncsched._engine.labels import read_metadata, read_tags, read_text
+from asyncsched._engine.policies import require_sound
+from asyncsched.clock import to_datetime
 from asyncsched.codec import Codec
-from asyncsched.errors import SerializationError
+from asyncsched.errors import AsyncschedError, SerializationError
 from asyncsched.job import Job, JobRecord, JobState, Policies
 from asyncsched.triggers.base import Trigger, trigger_from_dict
 
@@ -63,6 +67,8 @@ class _Exported(msgspec.Struct, kw_only=True, omit_defaults=True):
     last_fire: int | None = None
     state: JobState = "active"
     reason: str | None = None
+    paused_at: int | None = None
+    skip_until: int | None = None
 
 
 class _File(msgspec.Struct):
@@ -88,15 +94,40 @@ def import_jobs(file: "IO[str] | str | PathLike[str]", codec: Codec) -> list[Job
     Raises:
         SerializationError: it is not such a file, is of a newer version, or holds something unreadable.
     """
-    with _opened(file, "r") as stream:
-        text = stream.read()
     try:
+        with _opened(file, "r") as stream:
+            text = stream.read()
         content = msgspec.json.decode(text, type=_File)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise SerializationError(f"this is not a file that export_jobs wrote: {error}") from error
-    if content.asyncsched > FORMAT:
-        raise SerializationError(f"the file has the format {content.asyncsched}; this asyncsched reads up to {FORMAT}")
-    return [_import(job, codec) for job in content.jobs]
+    if not 1 <= content.asyncsched <= FORMAT:
+        raise SerializationError(
+            f"the file has the format {content.asyncsched}; this asyncsched reads up to {FORMAT}; import it with a "
+            "newer asyncsched"
+        )
+    return [_read(job, codec) for job in content.jobs]
+
+
+def _read(job: _Exported, codec: Codec) -> JobRecord:
+    try:
+        record = _import(job, codec)
+        _require_sound(record)
+    except (AsyncschedError, OverflowError, ValueError) as error:
+        raise SerializationError(f"the job {job.id!r:.80} in the file cannot be read: {error}") from error
+    return record
+
+
+def _require_sound(job: JobRecord) -> None:
+    """Refuse what could not have been written in code, so that no store has to."""
+    for name, text in (("id", job.id), ("task", job.task), ("name", job.name), ("executor", job.executor)):
+        read_text(name, text)
+    read_tags(job.tags)
+    read_metadata(job.metadata)
+    read_arguments(None, job.args, job.kwargs)
+    require_sound(job.policies)
+    for instant in (job.added_at, job.next_fire, job.due_at, job.last_fire, job.paused_at, job.skip_until):
+        if instant is not None:
+            to_datetime(instant)
 
 
 def _export(job: JobRecord, codec: Codec) -> _Exported:
@@ -117,6 +148,8 @@ def _export(job: JobRecord, codec: Codec) -> _Exported:
         last_fire=job.last_fire,
         state=job.state,
         reason=job.reason,
+        paused_at=job.paused_at,
+        skip_until=job.skip_until,
     )
 
 
@@ -140,6 +173,8 @@ def _import(job: _Exported, codec: Codec) -> JobRecord:
         last_fire=job.last_fire,
         state=job.state,
         reason=job.reason,
+        paused_at=job.paused_at,
+        skip_until=job.skip_until,
     )
 
 

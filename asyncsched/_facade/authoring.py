@@ -1,8 +1,8 @@
 """From what users call to definitions and runs: the glue behind the calls about jobs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 from asyncsched import events
 from asyncsched._engine.define import modify
@@ -10,7 +10,7 @@ from asyncsched._engine.definitions import Placed
 from asyncsched._engine.ledger import PlacedRun
 from asyncsched._facade.parts import DEFAULT
 from asyncsched.clock import to_us
-from asyncsched.errors import ConfigurationError, JobNotFoundError
+from asyncsched.errors import ConfigurationError, JobNotFoundError, SchedulerStateError
 from asyncsched.job import JobRecord
 from asyncsched.spec import JobSpec
 
@@ -40,23 +40,56 @@ class Authoring:
         if not life.running:
             await life.staging.open(store, life.parts.stores)
         definitions.place(store)
-        now = life.clock.now_us()
-        records = [definitions.define(spec, store, now) for spec in specs]
-        placed = await definitions.add(records, store, replace_existing=replace_existing)
+        held: list[str] = []
+        try:
+            records: list[JobRecord] = []
+            now = life.clock.now_us()
+            for spec in specs:
+                held.extend(life.temporary.hold(spec.func))
+                records.append(definitions.define(spec, store, now))
+            if not life.running and life.parts.stores[store].persistent:
+                life.staging.check(records)
+            placed = await definitions.add(records, store, replace_existing=replace_existing)
+        finally:
+            life.temporary.release(held)
         if replace_existing and not life.running:
             life.staging.note([record.id for record in records])
         return placed
+
+    async def add_all(self, specs: Iterable[JobSpec], store: str, *, replace_existing: bool) -> list[Placed]:
+        """Add jobs to one store, all or none; what they say of these options themselves must agree.
+
+        Raises:
+            ConfigurationError: something is no `JobSpec`, or names another store.
+        """
+        given = list(specs)
+        for spec in given:
+            if not isinstance(cast("object", spec), JobSpec):
+                raise ConfigurationError(f"{spec!r:.80} is not a JobSpec; write JobSpec(func, trigger, ...)")
+            for name, value in (("store", store), ("replace_existing", replace_existing)):
+                if spec.options.get(name, value) != value:
+                    raise ConfigurationError(
+                        f"a JobSpec says {name}={spec.options[name]!r}, but add_jobs adds all with {name}={value!r}, "
+                        f"in one transaction; pass {name} to add_jobs"
+                    )
+        return await self.add(given, store, replace_existing=replace_existing)
 
     def declare(self, func: Callable[..., Any], trigger: Any, options: Mapping[str, Any]) -> str:
         """Keep a declared job for every start; return its id.
 
         Raises:
             ConfigurationError: something in the definition is wrong, or the id is declared already.
+            SchedulerStateError: the scheduler is running.
         """
         life = self._life
-        job_id = options.get("id") or life.tasks.name_of(func)
+        if life.running:
+            raise SchedulerStateError(
+                f"{func!r} is declared as a job of a scheduler that is {life.state}; jobs are declared before the "
+                "start: write `await scheduler.add_job(...)` here"
+            )
+        job_id = life.tasks.name_of(func) if options.get("id") is None else options["id"]
         store = options.get("store", DEFAULT)
-        if store not in life.parts.stores:
+        if not isinstance(store, str) or store not in life.parts.stores:
             raise ConfigurationError(f"there is no job store named {store!r}; there are {', '.join(life.parts.stores)}")
         if any(spec.options["id"] == job_id for spec in self.declared):
             raise ConfigurationError(f"a job with the id {job_id!r} is declared already; give one of them another id")
@@ -67,15 +100,23 @@ class Authoring:
 
     async def modify(self, job_id: str, changes: Mapping[str, Any]) -> Placed:
         """Change a job."""
-        definitions = self._life.definitions()
+        definitions, temporary = self._life.definitions(), self._life.temporary
         store = (await definitions.find(job_id)).store
 
         def change(job: JobRecord, now: int) -> JobRecord:
             modified = modify(job, changes, definitions.surroundings(store, now))
-            definitions.check_executor(modified)
+            if changes.keys() & {"func", "executor"}:
+                definitions.check_executor(modified)
             return modified
 
-        return await definitions.change(job_id, change, events.JobModified)
+        held = temporary.hold(changes.get("func"))
+        try:
+            placed = await definitions.change(job_id, change, events.JobModified)
+            if "func" in changes:
+                temporary.bind(placed.store, [placed.record])
+        finally:
+            temporary.release(held)
+        return placed
 
     async def find_or_none(self, job_id: str) -> JobRecord | None:
         """Return a job, ``None`` when there is none."""
@@ -91,8 +132,16 @@ class Authoring:
         ledger, definitions = self._life.ledger(), self._life.definitions()
         if isinstance(target, str):
             return await ledger.run_job(await definitions.find(target), args, kwargs)
-        spec = JobSpec(target, None, args=args or (), kwargs=kwargs or {})
-        return await ledger.run_once(DEFAULT, definitions.define(spec, DEFAULT, self._life.clock.now_us()))
+        arguments: dict[str, Any] = {"args": () if args is None else args, "kwargs": {} if kwargs is None else kwargs}
+        temporary = self._life.temporary
+        held = temporary.hold(target)
+        try:
+            job = definitions.define(JobSpec(target, None, **arguments), DEFAULT, self._life.clock.now_us())
+            run = await ledger.run_once(DEFAULT, job)
+            temporary.bind(DEFAULT, [job])
+        finally:
+            temporary.release(held)
+        return run
 
     def instant(self, name: str, value: object) -> int:
         """Return a datetime of the user's in Unix microseconds; a naive one is read in the scheduler's zone.

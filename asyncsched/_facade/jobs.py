@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, 
 from asyncsched import events
 from asyncsched._engine import define as definition
 from asyncsched._engine.definitions import Placed
+from asyncsched._engine.labels import read_reason
 from asyncsched._engine.transfer import export_jobs, import_jobs, print_jobs
 from asyncsched.errors import ConfigurationError
 from asyncsched.job import Job, JobState
@@ -15,8 +16,8 @@ from asyncsched.spec import DeclaredJob, JobOptions, JobSpec, TriggerAlias
 from asyncsched.triggers.base import Trigger
 
 if TYPE_CHECKING:
-    from asyncsched.context import Control
     from asyncsched._facade.life import Life
+    from asyncsched.context import Control
 
 __all__ = ["JobCalls"]
 
@@ -97,7 +98,7 @@ class JobCalls:
         Raises:
             What `add_job` raises.
         """
-        placed = await self._life.authoring.add(list(specs), store, replace_existing=replace_existing)
+        placed = await self._life.authoring.add_all(specs, store, replace_existing=replace_existing)
         return [self._job(item) for item in placed]
 
     @overload
@@ -119,10 +120,17 @@ class JobCalls:
 
         Raises:
             ConfigurationError: something in the definition is wrong (raised where it is written).
+            SchedulerStateError: the scheduler is running; use `add_job`.
         """
 
         def declare(func: Callable[P, R]) -> DeclaredJob[P, R]:
             declared = cast("DeclaredJob[P, R]", func)
+            try:
+                declared.job_id = ""
+            except (AttributeError, TypeError) as error:
+                raise ConfigurationError(
+                    f"{func!r} cannot carry a job_id, so it cannot be declared as a job; declare a function"
+                ) from error
             declared.job_id = self._life.authoring.declare(func, trigger, options)
             return declared
 
@@ -147,7 +155,7 @@ class JobCalls:
         limit: int | None = None,
         after: str | None = None,
     ) -> list[Job[..., Any]]:
-        """Return jobs in the order of their ids, store by store.
+        """Return jobs in the order of their ids.
 
         Args:
             store: only those of that store.
@@ -193,9 +201,10 @@ class JobCalls:
         Raises:
             JobNotFoundError: there is none of that id.
         """
+        why = read_reason(reason)
         return self._job(
             await self._life.definitions().change(
-                id, lambda job, now: definition.pause(job, now, reason), events.JobPaused, reason=reason
+                id, lambda job, now: definition.pause(job, now, why), events.JobPaused, reason=why
             )
         )
 

@@ -17,6 +17,7 @@ from asyncsched._engine.ledger import Ledger
 from asyncsched._engine.listeners import Listeners
 from asyncsched._engine.policies import policies_from
 from asyncsched._engine.settings import engine_settings
+from asyncsched._engine.temporary import TemporaryTasks
 from asyncsched._facade.authoring import Authoring
 from asyncsched._facade.parts import Parts
 from asyncsched._facade.staging import Staging
@@ -59,15 +60,16 @@ class Life:
         self.broadcast: Final = Broadcast()
         self.listeners: Final = Listeners(self.broadcast)
         self.tasks: Final = TaskRegistry(default_tasks)
+        self.temporary: Final = TemporaryTasks(self.tasks, self._running_tasks)
         self.parts: Final = Parts(store, stores, executors)
         self.staging: Final = Staging(self.clock, self.codec)
         self.authoring: Final = Authoring(self)
         self._policies = policies_from(defaults)
         self._zone: tzinfo | None = None if timezone is None else resolve_zone(timezone)
         self._engine: Engine | None = None
-        self._definitions = self._staged_definitions()
         self._ledger: Ledger | None = None
         self._starting = False
+        self._definitions = self._staged_definitions()
         self._home: tuple[int, object] | None = None
         for name, func in collect_tasks(tasks):
             self.tasks.register(func, name)
@@ -93,6 +95,7 @@ class Life:
         except BaseException:
             self._engine = None
             self._definitions = self._staged_definitions()
+            self._ledger = None
             raise
         finally:
             self._starting = False
@@ -150,6 +153,7 @@ class Life:
             listeners=self.listeners,
             control=self._control,
             ready=self._write_definitions,
+            removed=self.temporary.removed,
         )
 
     # -- what there is at the moment ---------------------------------------------------------
@@ -158,6 +162,11 @@ class Life:
     def running(self) -> bool:
         """Whether there is a living engine."""
         return self._engine is not None and not self._engine.host.done
+
+    @property
+    def _half_started(self) -> bool:
+        """Whether the stores are not open yet; jobs may run before the start has returned."""
+        return self._starting and self._ledger is None
 
     @property
     def state(self) -> SchedulerState:
@@ -178,7 +187,7 @@ class Life:
             SchedulerStateError: there is none, or it belongs to another process or event loop.
         """
         engine = self.engine_or_none
-        if engine is None or self._starting:
+        if engine is None or self._half_started:
             raise self.stopped_error()
         self._check_home()
         return engine
@@ -198,10 +207,12 @@ class Life:
         """Return the jobs: those of the stores, or before the start those that were added so far.
 
         Raises:
-            SchedulerStateError: it runs in another process or event loop.
+            SchedulerStateError: it runs in another process or event loop, or is opening its stores.
         """
         if self.running:
             self._check_home()
+            if self._half_started:
+                raise self.stopped_error()
         return self._definitions
 
     def stopped_error(self) -> SchedulerStateError:
@@ -246,6 +257,10 @@ class Life:
             abandoned_threads=sum(executor.abandoned() for executor in self.parts.executors.values()),
         )
 
+    def _running_tasks(self) -> set[str]:
+        engine = self._engine
+        return set() if engine is None else {run.start.job.task for run in engine.pool.active.values()}
+
     def _check_home(self) -> None:
         if self._home is None:
             return
@@ -256,7 +271,7 @@ class Life:
             raise SchedulerStateError("the scheduler runs in another event loop; call it from the one that started it")
 
     def _staged_definitions(self) -> Definitions:
-        mute = Announcer(Broadcast(), self.clock, "")
+        mute = Announcer(Broadcast(), self.clock, "", self.temporary.removed)
         return self._make_definitions(self.staging.places, mute, lambda _store, _job: None)
 
     def _make_definitions(
@@ -271,6 +286,7 @@ class Life:
             policies=self._policies,
             timezone=self.timezone,
             tasks=self.tasks,
+            temporary=self.temporary,
             executors=self.parts.executors,
             clock=self.clock,
             new_id=new_job_id,

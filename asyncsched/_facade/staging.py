@@ -1,11 +1,12 @@
 """Jobs that are added before the start: kept in memory stores and moved when the real ones are open."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, final
 
 from asyncsched._engine.definitions import Definitions
 from asyncsched.clock import Clock, new_job_id
 from asyncsched.codec import Codec
+from asyncsched.job import JobRecord
 from asyncsched.stores.base import JobStore, StoreContext
 from asyncsched.stores.memory import MemoryJobStore
 
@@ -28,6 +29,19 @@ class Staging:
             await store.open(self._context)
             self.places[name] = store
 
+    def check(self, records: Sequence[JobRecord]) -> None:
+        """Refuse before the start what a persistent store would refuse at the start.
+
+        Raises:
+            SerializationError: an argument, the metadata or the trigger of one cannot be stored.
+        """
+        codec = self._context.codec
+        for record in records:
+            codec.encode_arguments(record.args, record.kwargs)
+            codec.encode_metadata(record.metadata)
+            if record.trigger is not None:
+                codec.encode_trigger(record.trigger)
+
     def note(self, job_ids: list[str]) -> None:
         """Remember that these jobs may replace existing ones."""
         self._replacing.update(job_ids)
@@ -44,5 +58,6 @@ class Staging:
                 batch = [job for job in records if (job.id in self._replacing) is replacing]
                 if batch:
                     await definitions.add(batch, name, replace_existing=replacing)
+                    await staged.remove([job.id for job in batch])  # should what follows fail, this is done
             del self.places[name]
         self._replacing.clear()
