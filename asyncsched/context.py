@@ -14,7 +14,7 @@ from asyncsched.errors import SchedulerStateError
 from asyncsched.job import Job, JobControl, JobRecord
 from asyncsched.run import Run, RunControl, RunRecord
 
-__all__ = ["Control", "RunScope", "current_job", "current_run", "current_scheduler", "scope_var"]
+__all__ = ["Control", "RunScope", "current_job", "current_run", "current_scheduler", "given_up_runs", "scope_var"]
 
 
 class Control(JobControl, RunControl, Protocol):
@@ -32,6 +32,9 @@ class RunScope(msgspec.Struct, frozen=True):
 
 
 scope_var: Final[ContextVar[RunScope]] = ContextVar("asyncsched_run_scope")
+
+given_up_runs: Final[set[str]] = set()
+"""Ids of runs that ignored their cancellation and are settled; executors end them by force where that can be done."""
 
 
 def _scope() -> RunScope:

@@ -110,7 +110,11 @@ class Scheduler(EventCalls):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._life.stop()
+        try:
+            await self._life.stop()
+        except Exception:
+            if error is None or isinstance(error, Exception):  # what killed it must not stand in for a cancellation
+                raise
 
     @property
     def state(self) -> SchedulerState:

@@ -6,6 +6,7 @@ leave, close on the way down, each step bounded.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from itertools import count
 from logging import getLogger
 from typing import Final, final
@@ -17,7 +18,7 @@ from asyncsched import events
 from asyncsched._engine.announcer import Announcer
 from asyncsched._engine.broadcast import Broadcast
 from asyncsched._engine.changes import Changes
-from asyncsched._engine.host import Host, SchedulerState
+from asyncsched._engine.host import Host, SchedulerState, guarded
 from asyncsched._engine.listeners import Listeners
 from asyncsched._engine.runner import RunnerPool
 from asyncsched._engine.settings import EngineSettings
@@ -75,6 +76,7 @@ class Engine:
         self._listeners = listeners
         self._ready = ready
         self._draining = False
+        self._started = False
         self._hurry = anyio.Event()
         self._ids = count(1)
         self.abandoned: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ class Engine:
             process=process_identity(),
             paused=lambda: self.paused or self._draining,
             changed=self.changes.notify,
+            failed=lambda error: self.host.fail(error),
         )
         self.tick: Final = Tick(self.units, clock, self.announcer, settings.lease_us)
         self.host: Final = Host(setup=self._set_up, teardown=self._tear_down, changed=self.changes.notify)
@@ -121,13 +124,15 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether nothing is due and nothing runs, as far as this node sees."""
-        return self.pool.held == 0 and all(unit.idle for unit in self.units.values())
+        return self.pool.held == 0 and all(unit.idle and unit.trouble.available for unit in self.units.values())
 
     @property
     def settled(self) -> bool:
         """Whether nothing moves that is not waiting for the clock; asked by a virtual clock."""
-        return self.pool.held == self._clock_parked() and all(
-            unit.idle and not unit.lease.beating for unit in self.units.values()
+        units = self.units.values()
+        stalled = sum(unit.recorder.unsettled for unit in units if unit.recorder.stalled)
+        return self.pool.held == self._clock_parked() + stalled and all(
+            unit.idle and not unit.lease.beating for unit in units
         )
 
     def pause(self) -> None:
@@ -159,13 +164,14 @@ class Engine:
         Raises:
             Whatever killed the scheduler.
         """
-        await self.changes.wait_until(lambda: self.idle or self.host.done)
+        await self.changes.wait_until(lambda: self.idle or self.host.done or self.host.error is not None)
         if self.host.error is not None:
             raise self.host.error
 
     def hurry(self) -> None:
         """Cut the grace of the shutdown short."""
         self._hurry.set()
+        self.changes.notify()
 
     async def open_store(self, name: str, store: JobStore) -> StoreUnit:
         """Open a store and begin to serve it.
@@ -192,6 +198,7 @@ class Engine:
         self.pool.cancel_all("its job store was removed", unit)
         with anyio.move_on_after(CANCEL_SECONDS):
             await self.changes.wait_until(lambda: not self.pool.has_runs_of(unit) and not unit.recorder.busy)
+        self._forget(unit)
         del self.units[name], self.places[name]
         await unit.close()
 
@@ -203,35 +210,40 @@ class Engine:
         await self._ready(self)
         self.pool.attach(group)
         self._listeners.attach(group)
-        group.start_soon(self.pool.watch_deadlines, name="asyncsched deadlines")
-        group.start_soon(self.tick.run, group, name="asyncsched tick")
+        group.start_soon(guarded, self.host.fail, self.pool.watch_deadlines, name="asyncsched deadlines")
+        group.start_soon(guarded, self.host.fail, partial(self.tick.run, group), name="asyncsched tick")
         for unit in self.units.values():
             await group.start(unit.serve, name=f"asyncsched store {unit.name}")
         self._attach_clock()
+        self._started = True
         self.announcer.scheduler_event(events.SchedulerStarted, name=self._settings.name)
         logger.info("scheduler %s started as node %s", self._settings.name or "", self.node)
 
-    async def _tear_down(self, asked: bool) -> None:  # noqa: FBT001 - a callback's fixed shape
+    async def _tear_down(self, asked: bool) -> None:
         self._draining = True
         self.changes.notify()
         if asked:
             await self._drain()
-        self.pool.cancel_all("shutdown")
+        self.pool.refuse("shutdown")
         with anyio.move_on_after(CANCEL_SECONDS):
-            await self.changes.wait_until(self._all_settled)
-        given_up = self.pool.forget("it did not stop within the shutdown grace")
-        if given_up:
-            logger.error("%d runs would not stop: %s", len(given_up), ", ".join(given_up[:10]))
+            await self.changes.wait_until(self._runs_are_over)
+        self.abandoned += tuple(self._forget())
         with anyio.move_on_after(FLUSH_SECONDS):
-            await self.changes.wait_until(self._all_settled)
-        self.abandoned = tuple(given_up)
+            await self.changes.wait_until(lambda: not any(unit.recorder.busy for unit in self.units.values()))
         await self._close()
 
     async def _drain(self) -> None:
         """Wait for running jobs, up to the grace or until somebody is in a hurry."""
         grace = self._settings.shutdown_grace_us
         with anyio.move_on_after(float("inf") if grace is None else grace / 1_000_000):
-            await self.changes.wait_until(lambda: self._all_settled() or self._hurry.is_set())
+            await self.changes.wait_until(lambda: self._runs_are_over() or self._hurry.is_set())
+
+    def _forget(self, unit: StoreUnit | None = None) -> list[str]:
+        """Give up the runs that ignore their cancellation; return their ids."""
+        given_up = self.pool.forget("it did not stop when it was cancelled", unit)
+        if given_up:
+            logger.error("%d runs would not stop: %s", len(given_up), ", ".join(given_up[:10]))
+        return given_up
 
     async def _close(self) -> None:
         self._detach_clock()
@@ -239,12 +251,20 @@ class Engine:
             await _quietly(unit.close)
         for executor in self.executors.values():
             await _quietly(executor.stop)
+        threads = sum(executor.abandoned() for executor in self.executors.values())
+        if threads:
+            logger.error("%d threads are still busy with runs that were given up", threads)
+        if not self._started:
+            return
+        self._started = False
         self.announcer.scheduler_event(events.SchedulerShutdown, abandoned=self.abandoned)
         await self._listeners.detach()
+        self.announcer.broadcast.close()
         logger.info("scheduler %s stopped", self._settings.name or "")
 
-    def _all_settled(self) -> bool:
-        return self.pool.held == 0
+    def _runs_are_over(self) -> bool:
+        """Whether nothing executes or is being claimed; outcomes may still have to be written."""
+        return self.pool.held <= sum(unit.recorder.unsettled for unit in self.units.values())
 
     def _attach_clock(self) -> None:
         """Let a clock that tests move ask when everything has come to rest."""

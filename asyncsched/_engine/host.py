@@ -3,7 +3,10 @@
 `async with Scheduler()` must hold no cancel scope open in the caller's task: set-up and clean-up run
 in different tasks under pytest-asyncio, aiohttp and many a web framework. So starting a scheduler
 starts one task that belongs to nobody, waits until it is ready, and stopping signals it and waits,
-bounded. If the host dies, the error is kept and raised to whoever waits.
+bounded. What kills the scheduler is kept, as it was raised, and raised to whoever waits.
+
+A service that breaks does not take the others down with it: it reports to `Host.fail`, and the
+others live on until the clean-up ends them in order, so that what is over is still recorded.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,11 +18,19 @@ from anyio.abc import TaskGroup
 
 from asyncsched._engine.bridge import spawn_host
 
-__all__ = ["Host", "SchedulerState"]
+__all__ = ["Host", "SchedulerState", "guarded"]
 
 logger: Final = getLogger("asyncsched")
 
 SchedulerState = Literal["stopped", "starting", "running", "paused", "draining", "failed"]
+
+
+async def guarded(failed: Callable[[Exception], None], service: Callable[[], Awaitable[None]]) -> None:
+    """Run a service and report what breaks it, instead of breaking its neighbours."""
+    try:
+        await service()
+    except Exception as error:  # noqa: BLE001 - a programming error, a third-party store's for instance
+        failed(error)
 
 
 @final
@@ -27,7 +38,8 @@ class Host:
     """Runs ``serve`` in a task of its own, between `start` and `stop`.
 
     ``setup`` acquires what is needed, with the task group at hand; ``teardown`` releases it and is
-    run, shielded, however the serving ends. Its argument tells whether the end was asked for.
+    run, shielded, however the serving ends. Its argument tells whether the end was asked for. It is
+    run a second time if the event loop itself is taken down in the middle of it.
     """
 
     def __init__(
@@ -40,6 +52,7 @@ class Host:
         self._setup = setup
         self._teardown = teardown
         self._changed = changed
+        self._starting = anyio.CancelScope()
         self._stop = anyio.Event()
         self._ready = anyio.Event()
         self._done = anyio.Event()
@@ -53,11 +66,13 @@ class Host:
 
     @property
     def stopping(self) -> bool:
-        """Whether it has been asked to stop."""
+        """Whether it has been asked to stop, or has failed."""
         return self._stop.is_set()
 
     async def start(self) -> None:
         """Start the host task and wait until it is ready.
+
+        A cancellation gives the start up, and is passed on once everything is released again.
 
         Raises:
             Whatever ``setup`` raised; everything is released again then.
@@ -65,17 +80,31 @@ class Host:
         spawn_host(self._main, "asyncsched host")
         try:
             await self._ready.wait()
+            if self.error is not None:
+                raise self.error
         except BaseException:
             self._stop.set()
-            with anyio.CancelScope(shield=True):
+            self._starting.cancel()
+            with anyio.CancelScope(shield=True):  # bounded, as the teardown is
                 await self._done.wait()
             raise
-        if self.error is not None:
-            raise self.error
 
     def signal(self) -> None:
         """Ask the host to stop; does not wait."""
         self._stop.set()
+
+    def fail(self, error: BaseException) -> None:
+        """End the scheduler because of an error; the first one is kept and raised to whoever waits."""
+        if self._ready.is_set():
+            logger.critical("the scheduler has failed: %s", error, exc_info=error)
+        if self.error is None:
+            self.error = error
+        self._stop.set()
+        self._changed()
+
+    async def finished(self) -> None:
+        """Wait for the end of the host, well or not."""
+        await self._done.wait()
 
     async def wait(self) -> None:
         """Wait for the end of the host.
@@ -94,30 +123,39 @@ class Host:
                 await self._live(group)
                 group.cancel_scope.cancel()
         except BaseException as error:  # nothing may escape: on trio it would end the application
-            self._failed(error)
-            if not isinstance(error, Exception) and not isinstance(error, BaseExceptionGroup):
-                raise  # the event loop itself is being taken down
+            if isinstance(error, anyio.get_cancelled_exc_class()):
+                raise  # the event loop is being taken down
+            self.fail(error)
+            if not isinstance(error, Exception | BaseExceptionGroup):
+                raise
         finally:
             self.group = None
-            self._ready.set()
-            self._done.set()
-            self._changed()
+            self._ended()
 
     async def _live(self, group: TaskGroup) -> None:
         try:
-            await self._setup(group)
-            self._ready.set()
+            with self._starting:
+                await self._setup(group)
+                self._ready.set()
             await self._stop.wait()
-        except Exception as error:  # kept for whoever started us; the teardown comes all the same
-            self._failed(error)
+        except Exception as error:  # noqa: BLE001 - kept for whoever started us
+            self.fail(error)
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._teardown(self._stop.is_set())
-            if self._stop.is_set():  # a job that ignores its cancellation keeps the group open; nobody waits for it
-                self._done.set()
-                self._changed()
+            with anyio.CancelScope(shield=True):  # every step of the teardown is bounded
+                await self._finish()
 
-    def _failed(self, error: BaseException) -> None:
-        if self.error is None and not self._done.is_set():
-            self.error = error
-            logger.critical("the scheduler has failed: %s", error, exc_info=error)
+    async def _finish(self) -> None:
+        try:
+            await self._teardown(self._stop.is_set() and self.error is None)
+        except Exception as error:  # noqa: BLE001 - kept for whoever waits
+            self.fail(error)
+        except anyio.get_cancelled_exc_class():  # on asyncio no shield holds when the loop ends every task
+            await self._teardown(False)
+            raise
+        finally:
+            self._ended()  # what will not stop may keep the group open; nobody waits for it
+
+    def _ended(self) -> None:
+        self._done.set()
+        self._ready.set()
+        self._changed()

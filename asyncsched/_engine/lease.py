@@ -3,20 +3,28 @@
 One beat does it all, in this order: renew, recover, prune. Beats come every third of the lease, at
 most 10 s apart, and wake the timer loop, so that an idle scheduler wakes once per beat and no sleep
 trusts a clock for longer than that.
+
+A node that could not renew in time fences itself off: it cancels what it holds, takes a new id, and
+claims nothing until the store knows it by that id. What it held is left to whoever notices that the
+lease of the former id ran out.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from logging import getLogger
 from typing import Final, final
+
+from msgspec.structs import replace
 
 from asyncsched import events
 from asyncsched._engine.announcer import Announcer
 from asyncsched._engine.plan import plan_lost
-from asyncsched._engine.trouble import Trouble
+from asyncsched._engine.trouble import AWAY, Trouble
 from asyncsched.clock import Clock
-from asyncsched.errors import StoreUnavailableError
 from asyncsched.stores.base import JobStore, Node
 
 __all__ = ["Lease"]
+
+logger: Final = getLogger("asyncsched")
 
 TRUST_MARGIN_S: Final = 5.0
 """How long before the end of its lease a node stops trusting itself."""
@@ -38,66 +46,109 @@ class Lease:
         clock: Clock,
         announcer: Announcer,
         trouble: Trouble,
+        node: Node,
+        new_node_id: Callable[[], str],
         lease_us: int,
         history_us: int | None,
-        fenced: Callable[[], Awaitable[None]],
+        fenced: Callable[[], None],
         look: Callable[[], None],
     ) -> None:
+        self.node = node
         self._name = name
         self._store = store
         self._clock = clock
         self._announcer = announcer
         self._trouble = trouble
+        self._new_node_id = new_node_id
         self._lease_us = lease_us
         self._history_us = history_us
         self._fenced = fenced
         self._look = look
         self._trusted_until = 0.0
-        self._beating = False
+        self._joined = False
+        self._left = False
+        self._under_way = False
+        self._resting = False
 
     @property
     def beating(self) -> bool:
-        """Whether a beat is under way."""
-        return self._beating
+        """Whether a beat is under way that does not merely wait for its next try."""
+        return self._under_way and not self._resting
 
-    async def join(self, node: Node) -> None:
+    @property
+    def holds(self) -> bool:
+        """Whether the node may claim: the store knows it, and its lease is not about to end."""
+        return self._joined and self._is_trusted()
+
+    async def join(self) -> None:
         """Make the node known and take over what dead nodes left."""
-        self._trust()
-        await self._store.join(node, self._lease_us)
+        trusted_until = self._trust_end()
+        await self._store.join(self.node, self._lease_us)
+        self._trusted_until, self._joined = trusted_until, True
         await self._recover()
 
-    async def leave(self, node_id: str) -> None:
-        """Forget the node, if the store can be reached."""
+    async def leave(self) -> None:
+        """Forget the node, if the store can be reached; beats do nothing from now on."""
+        self._left = True
         try:
-            await self._store.leave(node_id)
-        except StoreUnavailableError as error:
-            self._trouble.failed(error)
+            await self._store.leave(self.node.id)
+        except AWAY as error:
+            logger.warning("store %r could not be told that this node leaves it: %s", self._name, error)
 
-    async def beat(self, node_id: str) -> None:
-        """Renew, recover and prune once; a beat that is still under way is left to it."""
-        if self._beating:
+    async def beat(self) -> None:
+        """Renew, recover and prune once, trying again until the store answers.
+
+        A beat that is still under way is left to it; but if it has taken too long by now, the node
+        fences itself off.
+        """
+        if self._under_way:
+            self._distrust()
             return
-        self._beating = True
+        self._under_way = True
         try:
-            await self._beat(node_id)
-        except StoreUnavailableError as error:
-            self._trouble.failed(error)
-            await self._distrust()
-        else:
-            self._trouble.succeeded()
-            self._look()
+            while not (self._left or await self._has_beaten()):
+                await self._rest()
         finally:
-            self._beating = False
+            self._under_way = False
 
-    async def _beat(self, node_id: str) -> None:
-        renewed_at = self._clock.monotonic()
-        if not await self._store.renew(node_id, self._lease_us):
-            await self._fenced()
-        self._trusted_until = self._trust_end(renewed_at)
-        await self._recover()
+    async def _has_beaten(self) -> bool:
+        try:
+            await self._beat()
+        except AWAY as error:
+            if not self._left:  # a closed store refuses what a late beat asks
+                self._trouble.failed("lease", error)
+                self._distrust()
+            return False
+        self._trouble.succeeded("lease")
+        self._look()
+        return True
+
+    async def _rest(self) -> None:
+        self._resting = True
+        try:
+            await self._clock.sleep(min(self._trouble.delay(), self._lease_us / 3_000_000))
+        finally:
+            self._resting = False
+
+    async def _beat(self) -> None:
+        if self._joined and not await self._renewed():
+            self._fence("it was given up by another node")
+        if self._left:
+            return
+        await (self._recover() if self._joined else self.join())
         for _ in range(PRUNE_BATCHES):
             if await self._store.prune(self._history_us, PRUNE_BATCH) < PRUNE_BATCH:
                 break
+
+    async def _renewed(self) -> bool:
+        """Renew the lease; return whether there is nothing to fence off."""
+        trusted_until = self._trust_end()
+        is_held = await self._store.renew(self.node.id, self._lease_us)
+        if not self._joined or self._left:  # fenced off or left meanwhile
+            return True
+        if is_held:
+            self._trusted_until = trusted_until
+        return is_held
 
     async def _recover(self) -> None:
         recovered = await self._store.recover(plan_lost)
@@ -107,15 +158,22 @@ class Lease:
         if recovered.runs:
             self._look()
 
-    async def _distrust(self) -> None:
-        """Fence the node off by itself when its lease is about to end unrenewed."""
-        if self._clock.monotonic() > self._trusted_until:
-            self._trusted_until = float("inf")
-            await self._fenced()
+    def _distrust(self) -> None:
+        """Fence the node off when its lease is about to end unrenewed."""
+        if self._joined and not self._is_trusted():
+            self._fence("it could not be renewed in time")
 
-    def _trust(self) -> None:
-        self._trusted_until = self._trust_end(self._clock.monotonic())
+    def _fence(self, why: str) -> None:
+        """Stop what this node runs for the store; it comes back under a new id, with the next beat."""
+        logger.error("the lease of node %s in store %r is lost: %s", self.node.id, self._name, why)
+        self._joined = False
+        self.node = replace(self.node, id=self._new_node_id())
+        self._fenced()
 
-    def _trust_end(self, since: float) -> float:
+    def _is_trusted(self) -> bool:
+        """Tell whether nobody can have given this node up; a store of our own has nobody who would."""
+        return not self._store.shared or self._clock.monotonic() < self._trusted_until
+
+    def _trust_end(self) -> float:
         lease_s = self._lease_us / 1_000_000
-        return since + max(lease_s - TRUST_MARGIN_S, lease_s / 2)
+        return self._clock.monotonic() + max(lease_s - TRUST_MARGIN_S, lease_s / 2)

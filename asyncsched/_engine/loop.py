@@ -16,9 +16,8 @@ from asyncsched import events
 from asyncsched._engine.announcer import Announcer
 from asyncsched._engine.plan import Planner
 from asyncsched._engine.runner import Home, RunnerPool
-from asyncsched._engine.trouble import Trouble
+from asyncsched._engine.trouble import AWAY, Trouble
 from asyncsched.clock import Clock
-from asyncsched.errors import StoreUnavailableError
 from asyncsched.stores.base import Fired, JobStore, Start
 
 __all__ = ["TimerLoop"]
@@ -62,6 +61,7 @@ class TimerLoop:
         self._asleep = False
         self._starved = False
         self._stopped = False
+        self._expecting = True
         self._look_for_pending = True
         self._wakes_at: int | None = None
         self.next_wakeup: int | None = None
@@ -77,7 +77,12 @@ class TimerLoop:
         Args:
             pending: waiting runs may have become startable.
         """
+        self._expecting = True
         self._look_for_pending = self._look_for_pending or pending
+        self.glance()
+
+    def glance(self) -> None:
+        """Ask the store anew when something is due; cheaper than `wake` if nothing is."""
         if not self._woken.is_set():
             self._woken.set()
 
@@ -104,11 +109,11 @@ class TimerLoop:
                 self._woken = anyio.Event()
             try:
                 seconds = await self._round()
-            except StoreUnavailableError as error:
-                self._trouble.failed(error)
+            except AWAY as error:
+                self._trouble.failed("loop", error)
                 seconds = self._trouble.delay()
             else:
-                self._trouble.succeeded()
+                self._trouble.succeeded("loop")
             if seconds is None or seconds > 0:
                 await self._sleep(seconds)
 
@@ -117,7 +122,7 @@ class TimerLoop:
         self._wakes_at = self.next_wakeup
         self._changed()
         try:
-            await self._clock.wait(self._woken, seconds)
+            self._expecting = not await self._clock.wait(self._woken, seconds) or self._expecting
         finally:
             self._asleep = False
             self._wakes_at = None
@@ -125,22 +130,25 @@ class TimerLoop:
     async def _round(self) -> float | None:
         """Fire and start what can be; return for how many seconds there is nothing to do."""
         self.next_wakeup = None
-        if self._stopped or self._paused():
-            return None
         self._starved = self._pool.free <= 0
-        if self._starved:
+        if self._starved or self._stopped or self._paused():
+            if not self._trouble.available:
+                await self._store.next_wakeup()  # only a call that succeeds ends the trouble
             return None
-        looked = self._look_for_pending
-        moved = await self._fire()
-        if looked and self._pool.free > 0:
-            moved += await self._start_pending()
+        moved, looked = 0, False
+        if self._expecting:
+            self._expecting = False
+            looked = self._look_for_pending
+            moved = await self._fire()
+            if looked and self._pool.free > 0:
+                moved += await self._start_pending()
         self.next_wakeup = await self._store.next_wakeup()
         if self.next_wakeup is None:
             return None
         wait = self.next_wakeup - await self._store.now()
         if wait > 0:
             return wait / 1_000_000
-        self._look_for_pending = True  # what is due may be a waiting run
+        self._expecting = self._look_for_pending = True  # what is due may be a waiting run
         return 0.0 if moved or not looked else CONTENDED_SECONDS
 
     async def _fire(self) -> int:

@@ -76,14 +76,36 @@ class Recorder:
         self._trouble = trouble
         self._committed = committed
         self._queue: list[tuple[Start, Outcome, int, int, str | None]] = []
-        self._writing = False
+        self._writing_count = 0
+        self._broken = False
         self._arrived = anyio.Event()
         self._waiters: dict[str, list[anyio.Event]] = {}
 
     @property
     def busy(self) -> bool:
         """Whether outcomes are being written or wait to be."""
-        return self._writing or bool(self._queue)
+        return not self._broken and self.unsettled > 0
+
+    @property
+    def unsettled(self) -> int:
+        """How many outcomes are being written or wait to be."""
+        return self._writing_count + len(self._queue)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it waits for a store that is away."""
+        return self._trouble.resting
+
+    def abandon(self) -> int:
+        """Give up what could not be written, once `run` has ended; return how many outcomes that is.
+
+        Their runs are taken over by whoever finds this node gone.
+        """
+        count = self.unsettled
+        if count:
+            logger.error("%d outcomes of runs could not be written to store %r", count, self._name)
+        self._queue, self._writing_count = [], 0
+        return count
 
     def put(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
         """Take the outcome of an attempt; never waits."""
@@ -111,18 +133,22 @@ class Recorder:
             if not self._queue:
                 self._arrived = anyio.Event()
                 await self._arrived.wait()
-            self._writing = True
             try:
                 await self._write()
-            finally:
-                self._writing = False
+            except Exception:
+                self._broken = True
+                raise
 
     async def _write(self) -> None:
         batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
+        self._writing_count = len(batch)
         settled: list[Settled] = [(self._row(*item), item[1]) for item in batch]
         try:
-            finished = await self._trouble.until_done(lambda: self._store.finish([row for row, _ in settled]))
+            finished = await self._trouble.until_done(
+                "recorder", lambda: self._store.finish([row for row, _ in settled])
+            )
         except anyio.get_cancelled_exc_class():
+            self._writing_count = 0
             self._queue[:0] = batch  # cut while waiting for the store: nothing of it is written
             raise
         if finished.refused:
@@ -133,6 +159,7 @@ class Recorder:
         self._announcer.settled(self._name, settled)
         if finished.finished:
             self._announcer.job_events(events.JobRemoved, self._name, finished.finished, reason="finished")
+        self._writing_count = 0
         self._committed(len(batch), finished.pending)
         if self._waiters:
             self._wake(row for row, _ in settled)

@@ -18,7 +18,7 @@ from anyio.lowlevel import checkpoint
 
 from asyncsched._engine.deadlines import Deadlines
 from asyncsched.clock import Clock
-from asyncsched.context import Control, RunScope
+from asyncsched.context import Control, RunScope, given_up_runs
 from asyncsched.executors.base import Call, Executor
 from asyncsched.run import Outcome, RunError
 from asyncsched.stores.base import Start
@@ -93,6 +93,7 @@ class RunnerPool:
         self._group: TaskGroup | None = None
         self._deadlines = Deadlines(clock, self._time_out)
         self._held = 0
+        self._refusal: str | None = None
         self._cancelled: type[BaseException] = BaseException
         self.active: Final[dict[str, Assignment]] = {}
 
@@ -129,6 +130,8 @@ class RunnerPool:
             assignment = Assignment(home, start)
             self.active[start.run.id] = assignment
             self._queue.append(assignment)
+        if self._refusal is not None:
+            self.cancel_all(self._refusal)
         self._wake_one()
 
     def cancel(self, run_id: str, reason: str) -> bool:
@@ -147,16 +150,23 @@ class RunnerPool:
             if home is None or assignment.home is home:
                 self.cancel(run_id, reason)
 
+    def refuse(self, reason: str) -> None:
+        """Cancel every run of this node, and those that are still to be submitted."""
+        self._refusal = reason
+        self.cancel_all(reason)
+
     def has_runs_of(self, home: Home) -> bool:
         """Tell whether runs of that store are queued or executing."""
         return any(assignment.home is home for assignment in self.active.values())
 
-    def forget(self, reason: str) -> list[str]:
-        """Give up every run that would not stop: settle it as cancelled and return the ids."""
-        given_up = list(self.active)
-        for assignment in tuple(self.active.values()):
-            self._settle(assignment, Outcome("cancelled"), self._clock.now_us(), reason)
-        return given_up
+    def forget(self, reason: str, home: Home | None = None) -> list[str]:
+        """Give up runs that would not stop, all or those of one store: settle them as cancelled; return the ids."""
+        given_up = [assignment for assignment in self.active.values() if home is None or assignment.home is home]
+        for assignment in given_up:
+            given_up_runs.add(assignment.start.run.id)
+            started_at = assignment.start.run.started_at or self._clock.now_us()
+            self._settle(assignment, Outcome("cancelled"), started_at, reason)
+        return [assignment.start.run.id for assignment in given_up]
 
     def _time_out(self, run_id: str) -> None:
         self.cancel(run_id, TIMEOUT)
@@ -220,6 +230,7 @@ class RunnerPool:
             outcome = await executor.run(self._call(assignment))
         except self._cancelled:
             self._settle(assignment, Outcome("cancelled"), now, assignment.why_cancelled())
+            given_up_runs.discard(assignment.start.run.id)
             raise
         except Exception as error:  # an executor that breaks its contract, or a task that is gone
             logger.exception("run %s could not be executed by %r", assignment.start.run.id, job.executor)

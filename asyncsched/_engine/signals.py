@@ -27,10 +27,9 @@ async def serve_until_signal(engine: Engine) -> None:
         return
     async with anyio.create_task_group() as group:
         group.start_soon(_receive, engine)
-        try:
-            await engine.host.wait()
-        finally:
-            group.cancel_scope.cancel()
+        await engine.host.finished()
+        group.cancel_scope.cancel()
+    await engine.host.wait()  # raised out here, it is not wrapped in a group
 
 
 async def _receive(engine: Engine) -> None:

@@ -41,7 +41,7 @@ class Tick:
             await self._clock.sleep(self._seconds)
             self._compare(wall, steady)
             for unit in tuple(self._units.values()):
-                group.start_soon(unit.lease.beat, unit.node_id, name=f"asyncsched beat {unit.name}")
+                group.start_soon(unit.beat, name=f"asyncsched beat {unit.name}")
 
     def _compare(self, wall: int, steady: float) -> None:
         """Tell of a stepped wall clock and of an event loop that was held up."""

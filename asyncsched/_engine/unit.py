@@ -4,25 +4,24 @@ Each store of a scheduler has a unit of its own, so that a store that is slow or
 nothing but itself.
 """
 
-import contextlib
 from collections.abc import Callable
+from logging import getLogger
 from typing import Final, Protocol, final
 
 import anyio
 from anyio.abc import TaskStatus
-
 from msgspec.structs import replace
 
 from asyncsched._engine.announcer import Announcer
+from asyncsched._engine.host import guarded
 from asyncsched._engine.lease import Lease
 from asyncsched._engine.loop import TimerLoop
 from asyncsched._engine.plan import Decision, Planner, UnplannableError, plan_due
 from asyncsched._engine.recorder import Recorder
 from asyncsched._engine.runner import RunnerPool
-from asyncsched._engine.trouble import Trouble
+from asyncsched._engine.trouble import AWAY, Trouble
 from asyncsched.clock import Clock
 from asyncsched.codec import Codec
-from asyncsched.errors import StoreUnavailableError
 from asyncsched.executors.base import Executor
 from asyncsched.job import JobRecord
 from asyncsched.run import Outcome
@@ -30,6 +29,11 @@ from asyncsched.stores.base import JobStore, Node, Start, StoreContext
 from asyncsched.tasks import TaskRegistry
 
 __all__ = ["NodeSettings", "Shared", "StoreUnit", "unplannable_because"]
+
+logger: Final = getLogger("asyncsched")
+
+FENCED: Final = "this node lost its lease"
+WATCH_AGAIN_S: Final = 10.0
 
 
 class NodeSettings(Protocol):
@@ -64,6 +68,7 @@ class Shared:
         process: str,
         paused: Callable[[], bool],
         changed: Callable[[], None],
+        failed: Callable[[Exception], None],
     ) -> None:
         self.settings: Final = settings
         self.clock: Final = clock
@@ -77,6 +82,7 @@ class Shared:
         self.process: Final = process
         self.paused: Final = paused
         self.changed: Final = changed
+        self.failed: Final = failed
 
 
 def unplannable_because(job: JobRecord, tasks: TaskRegistry, executors: dict[str, Executor]) -> str | None:
@@ -99,7 +105,6 @@ class StoreUnit:
         self.name: Final = name
         self.store: Final = store
         self._shared = shared
-        self._node_id = shared.announcer.node
         self._scope: anyio.CancelScope | None = None
         self._gone = anyio.Event()
         self.trouble: Final = Trouble(name, shared.clock, shared.announcer)
@@ -120,8 +125,8 @@ class StoreUnit:
             announcer=shared.announcer,
             trouble=self.trouble,
             planner=self._planner(),
-            node=lambda: self._node_id,
-            paused=shared.paused,
+            node=lambda: self.node_id,
+            paused=lambda: shared.paused() or not self.lease.holds,
             changed=shared.changed,
         )
         self.lease: Final = Lease(
@@ -130,6 +135,8 @@ class StoreUnit:
             clock=shared.clock,
             announcer=shared.announcer,
             trouble=self.trouble,
+            node=Node(id=shared.announcer.node, name=shared.settings.name, process=shared.process),
+            new_node_id=shared.new_node_id,
             lease_us=shared.settings.lease_us,
             history_us=shared.settings.history_us,
             fenced=self._fenced,
@@ -139,7 +146,7 @@ class StoreUnit:
     @property
     def node_id(self) -> str:
         """The id under which this process is known to the store at the moment."""
-        return self._node_id
+        return self.lease.node.id
 
     @property
     def idle(self) -> bool:
@@ -148,6 +155,10 @@ class StoreUnit:
 
     def settle(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
         """Take the outcome of an attempt; never waits."""
+        if reason == FENCED and outcome.kind == "cancelled":  # not its end: whoever recovers it decides that
+            logger.warning("run %s of job %r is given up: %s", start.run.id, start.job.id, reason)
+            self._shared.pool.release(1)
+            return
         self.recorder.put(start, outcome, started_at, reason)
 
     async def open(self) -> None:
@@ -160,11 +171,11 @@ class StoreUnit:
         shared = self._shared
         await self.store.open(StoreContext(shared.clock, shared.codec, shared.new_run_id))
         try:
-            await self.lease.join(self._node())
+            await self.lease.join()
             await self.unpark()
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self.store.close()
+                await self._leave()
             raise
 
     async def serve(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -172,9 +183,8 @@ class StoreUnit:
         try:
             async with anyio.create_task_group() as group:
                 self._scope = group.cancel_scope
-                group.start_soon(self.recorder.run, name=f"asyncsched recorder {self.name}")
-                group.start_soon(self.loop.run, name=f"asyncsched loop {self.name}")
-                group.start_soon(self.store.watch, self._look, name=f"asyncsched watch {self.name}")
+                for name, service in (("recorder", self.recorder.run), ("loop", self.loop.run), ("watch", self._watch)):
+                    group.start_soon(guarded, self._shared.failed, service, name=f"asyncsched {name} {self.name}")
                 task_status.started()
         finally:
             self._gone.set()
@@ -184,13 +194,29 @@ class StoreUnit:
         if self._scope is not None:
             self._scope.cancel()
             await self._gone.wait()
+        self._shared.pool.release(self.recorder.abandon())
+        await self._leave()
+
+    async def beat(self) -> None:
+        """Let the lease have its beat; what breaks it is reported."""
+        await guarded(self._shared.failed, self.lease.beat)
+
+    async def _leave(self) -> None:
         try:
-            await self.lease.leave(self._node_id)
+            await self.lease.leave()
         finally:
             await self.store.close()
 
-    def _node(self) -> Node:
-        return Node(id=self._node_id, name=self._shared.settings.name, process=self._shared.process)
+    async def _watch(self) -> None:
+        """Watch the store. A hint is only a hint: while the store is away there are none."""
+        while True:
+            try:
+                await self.store.watch(self._look)
+            except AWAY as error:
+                logger.debug("the watch of store %r was interrupted: %s", self.name, error)
+                await self._shared.clock.sleep(WATCH_AGAIN_S)
+            else:
+                return
 
     def _planner(self) -> Planner:
         shared = self._shared
@@ -200,25 +226,21 @@ class StoreUnit:
             reason = unplannable_because(job, tasks, executors)
             if reason is not None:
                 raise UnplannableError(reason)
-            return plan_due(job, now, running, pending, node=self._node_id, new_run_id=new_run_id)
+            return plan_due(job, now, running, pending, node=self.node_id, new_run_id=new_run_id)
 
         return planner
 
     def _look(self) -> None:
-        self.loop.wake(pending=True)
+        self.loop.glance()
 
-    def _committed(self, count: int, pending: bool) -> None:  # noqa: FBT001 - a callback's fixed shape
+    def _committed(self, count: int, pending: bool) -> None:
         self._shared.pool.release(count)
         if pending:
-            self._look()
+            self.loop.wake(pending=True)
         self._shared.changed()
 
-    async def _fenced(self) -> None:
-        """Stop what this node runs for the store and come back under a new id."""
-        self._shared.pool.cancel_all("this node lost its lease", self)
-        self._node_id = self._shared.new_node_id()
-        with contextlib.suppress(StoreUnavailableError):  # the next renewal finds the id unknown and comes back here
-            await self.lease.join(self._node())
+    def _fenced(self) -> None:
+        self._shared.pool.cancel_all(FENCED, self)
 
     async def unpark(self) -> None:
         """Give jobs that were parked another chance where the cause seems gone."""

@@ -83,6 +83,8 @@ class Life:
             SchedulerStateError: it is started already.
             Whatever kept it from starting; everything is released again then.
         """
+        if self.running:
+            self._check_home()
         if self._starting or self.running:
             raise SchedulerStateError(
                 f"the scheduler is {self.state} already; use one `async with` at a time, or a second Scheduler"
@@ -109,13 +111,28 @@ class Life:
         engine = self._engine
         if engine is None:
             return
+        if not engine.host.done:
+            self._check_home()
         engine.host.signal()
+        try:
+            await self._finish(engine)
+        finally:
+            self._definitions = self._staged_definitions()
+            self._ledger = None
+
+    async def _finish(self, engine: Engine) -> None:
+        """Wait for the end, which is bounded by the grace, also in a scope that is cancelled.
+
+        Who interrupts even that (Ctrl-C again, a cancellation of the asyncio task) cuts the grace short.
+        """
         with anyio.CancelScope(shield=True):
             try:
-                await engine.host.wait()
-            finally:
-                self._definitions = self._staged_definitions()
-                self._ledger = None
+                await engine.host.finished()
+            except BaseException:
+                engine.hurry()
+                await engine.host.finished()
+                raise
+        await engine.host.wait()
 
     async def shutdown(self, *, wait: bool) -> None:
         """Stop, at once if running jobs are not to be waited for."""
@@ -247,7 +264,7 @@ class Life:
         due = [one.next_wakeup for one in stores.values() if one.next_wakeup is not None and one.next_wakeup <= now]
         return Health(
             state=self.state,
-            alive=self.running,
+            alive=self.running and (engine is None or engine.host.error is None),
             error=None if engine is None or engine.host.error is None else repr(engine.host.error),
             node=None if engine is None else engine.node,
             stores=stores,
