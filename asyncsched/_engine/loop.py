@@ -63,6 +63,7 @@ class TimerLoop:
         self._stopped = False
         self._expecting = True
         self._look_for_pending = True
+        self._waiting_first = False
         self._wakes_at: int | None = None
         self.next_wakeup: int | None = None
 
@@ -139,9 +140,7 @@ class TimerLoop:
         if self._expecting:
             self._expecting = False
             looked = self._look_for_pending
-            moved = await self._fire()
-            if looked and self._pool.free > 0:
-                moved += await self._start_pending()
+            moved = await (self._claim_both() if looked else self._fire())
         self.next_wakeup = await self._store.next_wakeup()
         if self.next_wakeup is None:
             return None
@@ -150,6 +149,16 @@ class TimerLoop:
             return wait / 1_000_000
         self._expecting = self._look_for_pending = True  # what is due may be a waiting run
         return 0.0 if moved or not looked else CONTENDED_SECONDS
+
+    async def _claim_both(self) -> int:
+        """Claim due jobs and waiting runs; those that found no slot left go first the next time."""
+        waiting_first, self._waiting_first = self._waiting_first, False
+        first, second = (self._start_pending, self._fire) if waiting_first else (self._fire, self._start_pending)
+        moved = await first()
+        if self._pool.free > 0:
+            return moved + await second()
+        self._waiting_first = not waiting_first
+        return moved
 
     async def _fire(self) -> int:
         """Claim due jobs; return of how many something became."""

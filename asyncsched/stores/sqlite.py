@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 _WATCH_S: Final = 0.5
-_ALONE_S: Final = 10.0
+_AWAY_S: Final = 10.0
 
 
 @final
@@ -68,6 +68,7 @@ class SQLiteJobStore:
         self._thread: DatabaseThread | None = None
         self._session: Session | None = None
         self._joined: set[str] = set()
+        self._company = anyio.Event()
 
     @property
     def persistent(self) -> bool:
@@ -121,22 +122,25 @@ class SQLiteJobStore:
     async def watch(self, hint: Callable[[], None]) -> None:
         """Call ``hint`` when another connection has written.
 
-        While another node is known, the database is asked twice a second, otherwise every ten.
+        The database is asked twice a second while another node is known, and not at all otherwise:
+        `recover`, which every node calls regularly, notices when one has joined.
         """
         clock = self._open_session().clock
-        seen, _nodes = await self._call(ledger.changes)
-        pause = 0.0
+        seen: int | None = None
         while True:
-            await clock.sleep(pause)
             try:
                 version, nodes = await self._call(ledger.changes)
             except StoreUnavailableError:  # whoever needs the store reports that; a hint is only a hint
-                pause = _ALONE_S
+                await clock.sleep(_AWAY_S)
                 continue
-            pause = _ALONE_S if nodes <= self._joined else _WATCH_S
-            if version != seen:
-                seen = version
+            if seen is not None and version != seen:
                 hint()
+            seen = version
+            if nodes <= self._joined:
+                self._company = anyio.Event()
+                await self._company.wait()
+            else:
+                await clock.sleep(_WATCH_S)
 
     def _open_session(self) -> Session:
         if self._session is None:
@@ -243,7 +247,10 @@ class SQLiteJobStore:
 
     async def recover(self, planner: LostPlanner) -> Recovered:
         """See `JobStore.recover`."""
-        return await self._call(ledger.recover, planner)
+        recovered, nodes = await self._call(ledger.recover, planner)
+        if not nodes <= self._joined:
+            self._company.set()
+        return recovered
 
     async def leave(self, node_id: str) -> None:
         """See `JobStore.leave`."""

@@ -159,8 +159,8 @@ def leave(session: Session, node_id: str) -> None:
         session.write(statement, [(node_id,)])
 
 
-def recover(session: Session, planner: LostPlanner) -> Recovered:
-    """See `JobStore.recover`."""
+def recover(session: Session, planner: LostPlanner) -> tuple[Recovered, set[str]]:
+    """See `JobStore.recover`; also return the ids of the nodes that are left."""
     with session.writing() as now:
         dead = [
             node_id
@@ -174,7 +174,8 @@ def recover(session: Session, planner: LostPlanner) -> Recovered:
         session.write(_RECOVER, [_recovered_row(session, run) for run in runs])
         gone = finished(session, list({run.job_id for run in runs}))
         delete_jobs(session, [number for number, _job_id in gone])
-    return Recovered(runs=runs, finished=[job_id for _number, job_id in gone])
+        nodes = {node_id for (node_id,) in session.rows("SELECT id FROM nodes")}
+    return Recovered(runs=runs, finished=[job_id for _number, job_id in gone]), nodes
 
 
 def _replanned(session: Session, planner: LostPlanner, run: RunRecord, now: int) -> RunRecord:

@@ -263,21 +263,22 @@ class _CountingClock:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("other", "sleeps"), [(False, [0.0, 10.0]), (True, [0.0, 0.5, 0.5, 0.5])])
-async def test_watch_rests_while_alone(tmp_path: Path, other: bool, sleeps: list[float]) -> None:
+async def test_watch_rests_until_another_node_is_noticed(tmp_path: Path) -> None:
     clock = _CountingClock()
     path = tmp_path / "jobs.db"
     async with opened(path, clock) as store, opened(path) as another:
         await store.join(Node(id="a"), SECOND)
-        if other:
-            await another.join(Node(id="b"), SECOND)
-        hints: list[None] = []
         async with anyio.create_task_group() as group:
-            group.start_soon(store.watch, lambda: hints.append(None))
-            await clock.rests.wait()
+            group.start_soon(store.watch, list)
+            for _ in range(20):
+                await store.get(["nobody"])
+            assert clock.sleeps == [], "alone, it does not even ask"
+            await another.join(Node(id="b"), 10**15)
+            await store.recover(lambda _job, run, _now: run)
+            with anyio.fail_after(10):
+                await clock.rests.wait()
             group.cancel_scope.cancel()
-    assert clock.sleeps == sleeps
-    assert hints == []
+    assert set(clock.sleeps) == {0.5}
 
 
 @pytest.mark.anyio
