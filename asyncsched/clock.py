@@ -14,7 +14,17 @@ from typing import Final, Protocol, final
 
 import anyio
 
-__all__ = ["EPOCH", "Clock", "SystemClock", "duration_us", "new_job_id", "new_node_id", "process_id", "to_datetime", "to_us"]
+__all__ = [
+    "EPOCH",
+    "Clock",
+    "SystemClock",
+    "duration_us",
+    "new_job_id",
+    "new_node_id",
+    "process_id",
+    "to_datetime",
+    "to_us",
+]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -1,0 +1,51 @@
+"""The executor of coroutine functions: the event loop itself."""
+
+from typing import TYPE_CHECKING, final
+
+from asyncsched._engine.bridge import native_cancellations
+from asyncsched.executors.base import Call
+from asyncsched.executors.on_loop import run_on_loop
+from asyncsched.executors.outcome import refused
+from asyncsched.executors.slots import stopped
+from asyncsched.run import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["AsyncExecutor"]
+
+
+@final
+class AsyncExecutor:
+    """Runs coroutine functions on the event loop, in the task that asks and a context of its own.
+
+    A plain function works too, but blocks the loop while it runs; what it returns is awaited if it
+    can be. A job that cancels the very task it runs in (``asyncio.current_task().cancel()``) fails
+    with the cancellation as the outcome's exception.
+    """
+
+    def __init__(self) -> None:
+        self._native_cancellations: Callable[[], int] | None = None
+
+    @property
+    def accepts_coroutines(self) -> bool:
+        """True."""
+        return True
+
+    async def start(self) -> None:
+        """Get ready for the event loop that runs here; again without harm."""
+        self._native_cancellations = native_cancellations()
+
+    async def stop(self) -> None:
+        """Refuse further runs; those under way go on. Again without harm."""
+        self._native_cancellations = None
+
+    async def run(self, call: Call) -> Outcome:
+        """Make one attempt; before `start` and after `stop` the outcome is a failure that says so."""
+        if self._native_cancellations is None:
+            return refused(stopped(self))
+        return await run_on_loop(call, self._native_cancellations)
+
+    def abandoned(self) -> int:
+        """Return 0: no attempt outlives its cancellation here."""
+        return 0
