@@ -37,7 +37,7 @@ coverage: .venv/.ready
 	$(run) -m coverage report --fail-under=95
 
 bench: .venv/.ready
-	@$(run) -m benchmarks $(ARGS)
+	@$(run) benchmarks/run.py $(ARGS)
 
 .venv/.ready: pyproject.toml .ci/setup
 	@sh .ci/setup

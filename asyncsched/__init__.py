@@ -76,8 +76,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AllJobsRemoved",
     "AsyncschedError",
-    "ClockJumped",
     "Clock",
+    "ClockJumped",
     "Coalesce",
     "CompletionRejected",
     "ConfigurationError",

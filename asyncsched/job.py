@@ -5,7 +5,7 @@ public snapshot over one. `JobDefaults` and `Retry` are what users write; `Polic
 come down to.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
@@ -36,7 +36,7 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-JSONValue: TypeAlias = "None | bool | int | float | str | list[JSONValue] | dict[str, JSONValue]"
+JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
 Duration: TypeAlias = float | timedelta
 """Seconds, or a timedelta."""
 Overlap: TypeAlias = Literal["skip", "queue_one", "queue_all", "cancel_running", "allow"]

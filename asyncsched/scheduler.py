@@ -3,21 +3,23 @@
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta, tzinfo
-from os import PathLike
 from types import ModuleType, TracebackType
-from typing import Any, Literal, Self, final
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import anyio
 
 from asyncsched._engine.host import SchedulerState
-from asyncsched._facade.life import Life
 from asyncsched._engine.signals import serve_until_signal
 from asyncsched._facade.events import EventCalls
+from asyncsched._facade.life import Life
 from asyncsched.clock import Clock
 from asyncsched.executors.base import Executor
 from asyncsched.health import Health
 from asyncsched.job import JobDefaults
 from asyncsched.stores.base import JobStore
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 __all__ = ["Scheduler"]
 
@@ -38,7 +40,7 @@ class Scheduler(EventCalls):
         *,
         stores: Mapping[str, JobStore | str] = {},
         executors: Mapping[str, Executor] = {},
-        defaults: JobDefaults = JobDefaults(),
+        defaults: JobDefaults = JobDefaults(),  # noqa: B008 - a frozen value
         timezone: str | tzinfo | None = None,
         tasks: Iterable[Callable[..., Any] | ModuleType | str] = (),
         name: str | None = None,

@@ -44,6 +44,7 @@ class TaskRegistry:
         self._parent = parent
         self._by_name: dict[str, _Entry] = {}
         self._by_func: dict[Hashable, _Entry] = {}
+        self._numbers: dict[str, int] = {}  # the last one given, by name: looking for a free one takes no search
 
     def register(self, func: AnyCallable, name: str | None = None) -> str:
         """Register a callable; registering it again is no error.
@@ -145,9 +146,12 @@ class TaskRegistry:
         name = _derived_name(func)
         if _is_durable(func):
             return _Entry(name, func, durable=True)
-        number, free = 1, name
-        while (known := self._entry(free)) is not None and _identity(known.func) != _identity(func):
-            number += 1
+        known = self._entry_of(func)
+        if known is not None and not known.durable:
+            return known
+        free = name
+        while self._entry(free) is not None:
+            self._numbers[name] = number = self._numbers.get(name, 1) + 1
             free = f"{name}#{number}"
         return _Entry(free, func, durable=False)
 

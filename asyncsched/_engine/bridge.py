@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from queue import SimpleQueue
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar, final
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, cast, final
 
 import anyio
 
@@ -143,15 +143,23 @@ class Reply(Generic[T]):
             self._event.set()
 
     async def wait(self) -> T:
-        """Wait for the answer; a cancellation leaves the call going on in its thread."""
+        """Wait for the answer and return or raise it; a cancellation leaves the call going on in its thread."""
+        await self.settled()
+        return self.answer()
+
+    async def settled(self) -> None:
+        """Wait until there is an answer."""
         if self._event is None:
             self._event = anyio.Event()
             if self.done:
                 self._event.set()
         await self._event.wait()
+
+    def answer(self) -> T:
+        """Return the answer, or raise it; there must be one."""
         if self._error is not None:
             raise self._error
-        return self._value  # type: ignore[return-value]
+        return cast("T", self._value)
 
 
 @final
@@ -189,7 +197,8 @@ class WorkerThread:
         """Run a call to its end: a cancellation from outside is held back until it is done."""
         reply = self.submit(func)
         with anyio.CancelScope(shield=True):
-            return await reply.wait()
+            await reply.settled()
+        return reply.answer()
 
     def stop(self) -> None:
         """Let the thread end once it has done what is queued; does not wait for it."""

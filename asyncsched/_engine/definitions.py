@@ -15,11 +15,13 @@ from asyncsched import events
 from asyncsched._engine.announcer import Announcer
 from asyncsched._engine.arguments import is_coroutine
 from asyncsched._engine.define import ExhaustedTriggerError, Surroundings, define, merge
+from asyncsched._engine.plan import QUEUE_LIMIT
 from asyncsched._engine.temporary import TemporaryTasks
 from asyncsched.clock import Clock
 from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError
 from asyncsched.executors.base import Executor
 from asyncsched.job import JobRecord, JobState, Policies
+from asyncsched.run import RunRecord
 from asyncsched.spec import JobSpec
 from asyncsched.stores.base import Change, JobStore
 from asyncsched.tasks import TaskRegistry
@@ -202,11 +204,20 @@ class Definitions:
         """
         _check_id(job_id)
         for name, store in tuple(self._places.items()):
+            waiting = await store.query_runs(job_id=job_id, state="pending", limit=QUEUE_LIMIT)
             if await store.remove([job_id]):
                 self._announcer.job_events(events.JobRemoved, name, (job_id,), reason="removed")
+                await self._tell_cancelled(name, store, waiting)
                 self._changed(name, None)
                 return
         raise JobNotFoundError(job_id, await self._nearest(job_id))
+
+    async def _tell_cancelled(self, name: str, store: JobStore, waiting: Sequence[RunRecord]) -> None:
+        """Tell of runs that waited when their job was removed and were not started meanwhile."""
+        for run in waiting:
+            row = await store.get_run(run.id)
+            if row is not None and row.state == "cancelled":
+                self._announcer.cancelled(name, row)
 
     async def remove_all(self, store: str | None) -> None:
         """Remove every job of one store or of all, and tell of it."""

@@ -122,7 +122,7 @@ class RunnerPool:
     def attach(self, group: TaskGroup) -> None:
         """Start runners in that task group from now on."""
         self._group = group
-        self._cancelled = anyio.get_cancelled_exc_class()
+        self._cancelled = anyio.get_cancelled_exc_class()  # noqa: ASYNC118 - asked once for each loop, not for each run
 
     def submit(self, home: Home, starts: Iterable[Start]) -> None:
         """Queue claimed runs, whose slots are reserved already; never waits."""

@@ -42,6 +42,9 @@ def explain_absence(job: JobRecord | None, job_id: str, at: int, now: int) -> tu
         return "unknown", f"There is no job {job_id!r} now, and the ledger holds nothing of it at {_moment(at)}."
     trigger = job.trigger
     due = trigger is not None and (job.next_fire == at or trigger.next_us(at - 1) == at)
+    if not due and job.revision > 1 and at <= now:
+        present = f"{_moment(at)} is no instant of {job_id!r} as it is now{_nearest(job, at)}"
+        return "unknown", f"{present}; its trigger was changed since it was added, and the ledger holds nothing of it."
     if not due:
         return "not_due", f"{_moment(at)} never was an instant of {job_id!r}{_nearest(job, at)}."
     if job.state != "active":

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Change",
-    "Fired",
     "Finished",
+    "Fired",
     "JobStore",
     "Merge",
     "Node",

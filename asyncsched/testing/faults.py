@@ -9,7 +9,7 @@ from asyncsched._engine.plan import LostPlanner, Planner
 from asyncsched.errors import StoreUnavailableError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState
-from asyncsched.stores.base import Change, Fired, Finished, JobStore, Merge, Node, Recovered, Start, StoreContext
+from asyncsched.stores.base import Change, Finished, Fired, JobStore, Merge, Node, Recovered, Start, StoreContext
 
 __all__ = ["FaultyStore"]
 
@@ -79,6 +79,7 @@ class FaultyStore:
     async def add(
         self, jobs: Sequence[JobRecord], *, merge: Merge | None = None, runs: Sequence[RunRecord] = ()
     ) -> list[JobRecord]:
+        """Pass on; see `JobStore.add`."""
         await self._pass("add")
         return await self._inner.add(jobs, merge=merge, runs=runs)
 

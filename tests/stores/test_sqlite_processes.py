@@ -268,8 +268,9 @@ async def test_watch_rests_until_another_node_is_noticed(tmp_path: Path) -> None
     path = tmp_path / "jobs.db"
     async with opened(path, clock) as store, opened(path) as another:
         await store.join(Node(id="a"), SECOND)
+        hints: list[None] = []
         async with anyio.create_task_group() as group:
-            group.start_soon(store.watch, list)
+            group.start_soon(store.watch, lambda: hints.append(None))
             for _ in range(20):
                 await store.get(["nobody"])
             assert clock.sleeps == [], "alone, it does not even ask"
