@@ -81,19 +81,19 @@ class Ledger:
             RunNotFoundError: the ledger does not hold it.
         """
         recorder = self._engine.units[store].recorder
-        while True:
-            woken = recorder.waiter(run_id)
-            try:
-                run = await self._store(store).get_run(run_id)
+        waiter = recorder.waiter(run_id)
+        try:
+            while True:
+                run = waiter.row or await self._store(store).get_run(run_id)
                 if run is None:
                     raise RunNotFoundError(run_id)
                 if run.state in OVER_STATES:
                     return self._result(run)
                 if self._engine.host.done:
                     raise SchedulerStateError(f"the scheduler stopped before run {run_id} was over; it is {run.state}")
-                await self._clock.wait(woken, POLL_SECONDS)
-            finally:
-                recorder.drop_waiter(run_id, woken)
+                await self._clock.wait(waiter.over, POLL_SECONDS)
+        finally:
+            recorder.drop_waiter(run_id, waiter)
 
     async def cancel(self, run_id: str) -> bool:
         """Cancel a run that this node makes, or that waits.

@@ -19,7 +19,7 @@ from asyncsched._engine.runner import MISFIRE, TIMEOUT
 from asyncsched._engine.trouble import Trouble
 from asyncsched.clock import Clock
 from asyncsched.codec import Codec
-from asyncsched.run import Outcome, RunRecord, RunState
+from asyncsched.run import OVER_STATES, Outcome, RunRecord, RunState
 from asyncsched.stores.base import JobStore, Start
 
 __all__ = ["Recorder", "settle_run"]
@@ -54,6 +54,22 @@ def settle_run(
 
 
 @final
+class Waiter:
+    """One wait for the end of a run; it gets the last row even if the ledger keeps none.
+
+    Attributes:
+        over: set once ``row`` is there.
+        row: the row of the run that is over.
+    """
+
+    __slots__ = ("over", "row")
+
+    def __init__(self) -> None:
+        self.over = anyio.Event()
+        self.row: RunRecord | None = None
+
+
+@final
 class Recorder:
     """Writes the outcomes of one store's runs."""
 
@@ -79,7 +95,7 @@ class Recorder:
         self._writing_count = 0
         self._broken = False
         self._arrived = anyio.Event()
-        self._waiters: dict[str, list[anyio.Event]] = {}
+        self._waiters: dict[str, list[Waiter]] = {}
 
     @property
     def busy(self) -> bool:
@@ -113,17 +129,17 @@ class Recorder:
         if not self._arrived.is_set():
             self._arrived.set()
 
-    def waiter(self, run_id: str) -> anyio.Event:
-        """Return an event that is set once the outcome of that run has been committed by this node."""
-        woken = anyio.Event()
-        self._waiters.setdefault(run_id, []).append(woken)
-        return woken
+    def waiter(self, run_id: str) -> Waiter:
+        """Return what will be told once the outcome of that run has been committed by this node."""
+        waiter = Waiter()
+        self._waiters.setdefault(run_id, []).append(waiter)
+        return waiter
 
-    def drop_waiter(self, run_id: str, woken: anyio.Event) -> None:
+    def drop_waiter(self, run_id: str, waiter: Waiter) -> None:
         """Forget a waiter that waits no longer."""
         waiters = self._waiters.get(run_id, [])
-        if woken in waiters:
-            waiters.remove(woken)
+        if waiter in waiters:
+            waiters.remove(waiter)
         if not waiters:
             self._waiters.pop(run_id, None)
 
@@ -171,8 +187,9 @@ class Recorder:
 
     def _wake(self, rows: Iterable[RunRecord]) -> None:
         for row in rows:
-            for woken in self._waiters.pop(row.id, ()):
-                woken.set()
+            for waiter in self._waiters.pop(row.id, ()) if row.state in OVER_STATES else ():
+                waiter.row = row
+                waiter.over.set()
 
     def _log(self, settled: list[Settled]) -> None:
         for row, outcome in settled:
