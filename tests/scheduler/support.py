@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from asyncsched import JobDefaults, Run, Scheduler, task
+from asyncsched import Clock, JobDefaults, Run, Scheduler, task
 from asyncsched.stores.base import JobStore
 from asyncsched.testing import EventLog, VirtualClock, record_events
 
@@ -24,7 +24,7 @@ def named(func: F) -> F:
     return task(f"{func.__module__}:{func.__qualname__}")(func)
 
 
-def make_scheduler(clock: VirtualClock, store: JobStore | None = None, **options: Any) -> Scheduler:
+def make_scheduler(clock: Clock, store: JobStore | None = None, **options: Any) -> Scheduler:
     """A scheduler by virtual time that leaves at once, and keeps every row."""
     defaults = options.pop("defaults", JobDefaults(keep_runs=None))
     settings: dict[str, Any] = {"timezone": "UTC", "shutdown_grace": 0, "history": None, **options}

@@ -41,8 +41,8 @@ async def test_waiting_runs_go_by_priority_too(store: JobStore) -> None:
             await scheduler.add_job(short, every(days=1), id=f"{priority}", priority=priority)
             await clock.advance(seconds=0.001 * number)
         await scheduler.pause()
-        for priority in ("0", "3", "-3", "9"):
-            await scheduler.run_job(priority)
+        for job_id in ("0", "3", "-3", "9"):
+            await scheduler.run_job(job_id)
         await scheduler.resume()
         await clock.advance(seconds=10)
         assert [event.job_id for event in log.of(JobSubmitted)] == ["9", "3", "0", "-3"]

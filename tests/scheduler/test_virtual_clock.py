@@ -194,8 +194,8 @@ async def test_a_cancelled_advance_can_be_taken_up_again() -> None:
         await clock.sleep(3)
         scope.cancel()
 
-    async with anyio.create_task_group() as group:
-        with anyio.CancelScope() as scope:
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
             group.start_soon(stop, scope)
             await clock.advance(seconds=100)
     assert 3 <= clock.monotonic() <= 100
