@@ -1,6 +1,7 @@
 """From a definition as written to the row of a job, and from one row to the next. Pure functions."""
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Final
@@ -255,7 +256,8 @@ def _task(func: object, around: Surroundings) -> tuple[str, Callable[..., Any]]:
     if isinstance(func, str):
         return func, around.tasks.find(func)
     if not callable(func):
-        raise ConfigurationError(f"{func!r} is neither callable nor the name of a registered task")
+        called = "has been called already" if inspect.iscoroutine(func) else "is neither callable nor a task's name"
+        raise ConfigurationError(f"{func!r} {called}; pass the function itself, and what it takes in args= and kwargs=")
     name = around.tasks.name_of(func)
     if around.durable:
         around.tasks.require_durable(func, name)

@@ -1,5 +1,6 @@
 """The calls about jobs."""
 
+import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from os import PathLike
@@ -122,6 +123,7 @@ class JobCalls:
             ConfigurationError: something in the definition is wrong (raised where it is written).
             SchedulerStateError: the scheduler is running; use `add_job`.
         """
+        _refuse_function(trigger)
 
         def declare(func: Callable[P, R]) -> DeclaredJob[P, R]:
             declared = cast("DeclaredJob[P, R]", func)
@@ -265,3 +267,12 @@ class JobCalls:
 
     def _job(self, placed: Placed, func: Callable[..., Any] | None = None) -> Job[..., Any]:
         return Job(record=placed.record, store=placed.store, _control=cast("Control", self), _func=func)
+
+
+def _refuse_function(trigger: object) -> None:
+    """Catch ``@s.job`` without parentheses, which would drop the function without a word."""
+    if inspect.isroutine(trigger):
+        raise ConfigurationError(
+            f"{trigger!r} is a function, not a trigger; write @s.job() for once, "
+            "or @s.job(every(minutes=5))"
+        )

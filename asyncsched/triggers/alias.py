@@ -52,6 +52,8 @@ def _unknown_alias(alias: object) -> str:
             "the trigger 'calendarinterval' is not available yet; write 'cron' for days of the month or week, "
             "or 'interval' for elapsed time"
         )
+    if isinstance(alias, str) and (alias.startswith("@") or len(alias.split()) in {5, 6, 7}):
+        return f"{alias!r:.80} is no alias of a trigger; if it is a crontab expression, write cron({alias!r:.80})"
     near = difflib.get_close_matches(str(alias), _KEYWORDS, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"there is no trigger with the alias {alias!r:.80}; {hint}write one of {', '.join(map(repr, _KEYWORDS))}, or pass a Trigger"
