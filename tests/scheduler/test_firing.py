@@ -208,6 +208,16 @@ async def test_a_job_that_swallows_its_cancellation_has_still_ended_in_time_or_n
         assert scheduler.health().running_runs == 0
 
 
+async def test_long_timeouts_of_short_runs_do_not_gather() -> None:
+    clock = VirtualClock()
+    async with running(clock) as (scheduler, log):
+        await scheduler.add_job(echo, every(seconds=0.1), id="echo", timeout=86_400)
+        await clock.advance(seconds=100)
+        assert len(log.of(JobExecuted)) == 1000
+        deadlines = scheduler._life.engine().pool._deadlines
+        assert len(deadlines._heap) <= 300
+
+
 # -- cancelling ----------------------------------------------------------------------------------
 
 
