@@ -124,7 +124,7 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether nothing is due and nothing runs, as far as this node sees."""
-        return self.pool.held == 0 and all(unit.idle and unit.trouble.available for unit in self.units.values())
+        return self.pool.held == 0 and all(unit.idle and unit.is_served for unit in self.units.values())
 
     @property
     def settled(self) -> bool:

@@ -64,6 +64,9 @@ class TimerLoop:
         self._expecting = True
         self._look_for_pending = True
         self._waiting_first = False
+        self._again = False
+        self.contended = False
+        """Whether something is due that was not to be had, twice."""
         self._wakes_at: int | None = None
         self.next_wakeup: int | None = None
 
@@ -120,7 +123,7 @@ class TimerLoop:
 
     async def _sleep(self, seconds: float | None) -> None:
         self._asleep = True
-        self._wakes_at = self.next_wakeup
+        self._wakes_at = None if self.contended else self.next_wakeup
         self._changed()
         try:
             self._expecting = not await self._clock.wait(self._woken, seconds) or self._expecting
@@ -131,6 +134,8 @@ class TimerLoop:
     async def _round(self) -> float | None:
         """Fire and start what can be; return for how many seconds there is nothing to do."""
         self.next_wakeup = None
+        again, self._again = self._again, False
+        self.contended = False
         self._starved = self._pool.free <= 0
         if self._starved or self._stopped or self._paused():
             if not self._trouble.available:
@@ -148,7 +153,9 @@ class TimerLoop:
         if wait > 0:
             return wait / 1_000_000
         self._expecting = self._look_for_pending = True  # what is due may be a waiting run
-        return 0.0 if moved or not looked else CONTENDED_SECONDS
+        self._again = looked and not moved  # it may have become due after the first of the two questions
+        self.contended = self._again and again
+        return CONTENDED_SECONDS if self.contended else 0.0
 
     async def _claim_both(self) -> int:
         """Claim due jobs and waiting runs; those that found no slot left go first the next time."""

@@ -153,6 +153,11 @@ class StoreUnit:
         """Whether nothing of this store is being worked on."""
         return self.loop.idle
 
+    @property
+    def is_served(self) -> bool:
+        """Whether whatever is due was to be had."""
+        return self.trouble.available and not self.loop.contended
+
     def settle(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
         """Take the outcome of an attempt; never waits."""
         if reason == FENCED and outcome.kind == "cancelled":  # not its end: whoever recovers it decides that
