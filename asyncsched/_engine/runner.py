@@ -191,7 +191,7 @@ class RunnerPool:
         """Execute what is queued until nothing is left or the scope was used up; return whether to go on."""
         self._waking = False
         slice_end = self._clock.now_us() + SLICE_US
-        while self._queue and not scope.cancel_called:
+        while self._queue:
             now = self._clock.now_us()
             if now > slice_end:
                 await checkpoint()
@@ -203,6 +203,8 @@ class RunnerPool:
             if not await self._execute(assignment, scope, now):
                 self._wake_one()
                 return False
+            if assignment.cancel_reason is not None:
+                break  # the scope may be used up
         return True
 
     async def _park(self, scope: anyio.CancelScope) -> bool:
