@@ -197,6 +197,7 @@ class Scheduler(EventCalls):
             ConfigurationError: there is none of that name.
         """
         await self._life.parts.remove_store(self._life.engine_or_none, name)
+        self._life.staging.drop(name)
 
     async def add_executor(self, executor: Executor, name: str) -> None:
         """Add an executor under a name.

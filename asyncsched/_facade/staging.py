@@ -29,6 +29,10 @@ class Staging:
             await store.open(self._context)
             self.places[name] = store
 
+    def drop(self, name: str) -> None:
+        """Forget the jobs that wait for a store."""
+        self.places.pop(name, None)
+
     def check(self, records: Sequence[JobRecord]) -> None:
         """Refuse before the start what a persistent store would refuse at the start.
 

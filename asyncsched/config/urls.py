@@ -51,7 +51,8 @@ def _sqlite(url: str, rest: str) -> "JobStore":
 
     path, _, query = rest.partition("?")
     if not path.startswith("/"):
-        raise _bad_url(url, f"a path follows three slashes; write 'sqlite:///{path or 'jobs.db'}' (four if absolute)")
+        intended = path if path and "@" not in path else "jobs.db"  # what stands before an @ may be a password
+        raise _bad_url(url, f"a path follows three slashes; write 'sqlite:///{intended}' (four if absolute)")
     file = unquote(path[1:])
     if file in {"", ":memory:"}:
         raise _bad_url(url, "it names no file; write 'sqlite:///jobs.db', or 'memory://' for a store without one")
