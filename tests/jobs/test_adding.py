@@ -15,6 +15,7 @@ from asyncsched import (
     JobModified,
     JobOptions,
     JobSpec,
+    Run,
     Scheduler,
     after,
     at,
@@ -116,7 +117,8 @@ async def test_a_job_may_add_jobs(store: JobStore, clock: VirtualClock) -> None:
 
 async def test_a_job_that_is_due_at_the_start_may_use_the_scheduler(store: JobStore, clock: VirtualClock) -> None:
     async def ask() -> str:
-        return await (await current_scheduler().run_job(greet, args=["there"])).wait()
+        run: Run[str] = await current_scheduler().run_job(greet, args=["there"])
+        return await run.wait()
 
     s = Scheduler(stores={"default": MemoryJobStore(), "second": store}, clock=clock)
     await s.add_job(ask)
@@ -255,10 +257,13 @@ async def test_jitter_of_a_trigger_lands_on_the_job_unless_the_job_has_its_own(c
 
 
 async def test_the_snapshot_is_of_what_was_given_then(clock: VirtualClock) -> None:
-    tags, metadata, args = ["a"], {"list": [1]}, [1]
+    tags, args = ["a"], [1]
+    metadata: dict[str, Any] = {"list": [1]}
     async with Scheduler(clock=clock) as s:
         job = await s.add_job(work, every(hours=1), tags=tags, metadata=metadata, args=args)
-        tags.append("b"), metadata["list"].append(2), args.append(3)
+        tags.append("b")
+        metadata["list"].append(2)
+        args.append(3)
         same = await job.refresh()
     assert (same.tags, same.metadata, same.args) == (("a",), {"list": [1]}, (1,))
 

@@ -1,7 +1,7 @@
 """Finding, changing, rescheduling and removing jobs."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,9 @@ from asyncsched import (
 from asyncsched.executors import ThreadExecutor
 from asyncsched.stores import JobStore, MemoryJobStore
 from asyncsched.testing import VirtualClock, record_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 pytestmark = pytest.mark.anyio
 
@@ -64,10 +67,11 @@ async def test_an_id_that_is_not_there_names_its_neighbours(store: JobStore, clo
     async with Scheduler(stores={"other": store}, clock=clock) as s:
         await s.add_job(greet, every(hours=1), id="nightly-report", store="other")
         await s.add_job(greet, every(hours=1), id="cleanup")
-        for call in (
+        calls: tuple[Callable[[str], Coroutine[Any, Any, Any]], ...] = (
             s.get_job, s.modify_job, s.pause_job, s.resume_job, s.remove_job, s.run_job,
             lambda job_id: s.reschedule_job(job_id, every(hours=2)),
-        ):  # fmt: skip
+        )  # fmt: skip
+        for call in calls:
             with pytest.raises(JobNotFoundError, match=r"nightly-repotr.*nearest ids: 'nightly-report'") as caught:
                 await call("nightly-repotr")
             assert (caught.value.job_id, caught.value.nearest) == ("nightly-repotr", ("nightly-report",))
@@ -207,9 +211,10 @@ async def test_removed_jobs_run_no_more(store: JobStore, clock: VirtualClock) ->
 
 
 async def test_a_refused_change_changes_nothing(store: JobStore, clock: VirtualClock) -> None:
+    refused: list[tuple[dict[str, Any], str]]
     async with Scheduler(store, clock=clock) as s, record_events(s) as log:
         before = await s.add_job(greet, every(hours=1), id="a")
-        for changes, message in [
+        refused = [
             ({"store": "x"}, "'store' of a job cannot be changed"),
             ({"priority": "high"}, "priority='high'"),
             ({"name": "ok", "args": (1, 2, 3)}, r"too many positional arguments"),
@@ -221,10 +226,11 @@ async def test_a_refused_change_changes_nothing(store: JobStore, clock: VirtualC
             ),
             ({"executor": "gpu"}, "no executor named 'gpu'"),
             ({"func": greet, "executor": "process"}, "cannot run the coroutine function"),
-            ({"func": 5}, "neither callable nor the name"),
+            ({"func": 5}, "5 is neither callable"),
             ({"colour": "red"}, "'colour' is not an option"),
             ({"next_run_time": "noon"}, "next_run_time='noon' is not a datetime"),
-        ]:
+        ]
+        for changes, message in refused:
             with pytest.raises(ConfigurationError, match=message):
                 await s.modify_job("a", **changes)
         assert await s.get_job("a") == before

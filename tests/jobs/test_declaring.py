@@ -135,6 +135,7 @@ async def test_two_schedulers_with_the_same_definitions_agree_on_one_row(
 ) -> None:
     both = [scheduler(open_sqlite(), clock, every(seconds=3)) for _ in range(2)]
     leave = anyio.Event()
+    times: list[datetime] = []
 
     async def live(s: Scheduler, *, task_status: TaskStatus[None]) -> None:
         async with s:
@@ -171,11 +172,11 @@ def test_what_cannot_be_declared_is_refused_where_it_is_written() -> None:
     with pytest.raises(ConfigurationError, match="no job store named 'b'"):
         s.job(every(hours=1), store="b")(sweep)
     with pytest.raises(ConfigurationError, match="'minutes' is not an option"):
-        s.job(every(hours=1), minutes=3)(sweep)
+        s.job(every(hours=1), minutes=3)(sweep)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     with pytest.raises(ConfigurationError, match="cannot be called so"):
         s.job(every(hours=1), args=[1])(sweep)
     with pytest.raises(ConfigurationError, match="cannot carry a job_id"):
-        s.job(every(hours=1))([].append)
+        s.job(every(hours=1))(list[int]().append)
     with pytest.raises(ConfigurationError, match=r"a partial.*pass args= and kwargs= instead"):
         s.job(every(hours=1), store="file")(functools.partial(report, "x"))
     with pytest.raises(ConfigurationError, match="a lambda"):

@@ -5,6 +5,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -148,18 +149,17 @@ async def test_what_only_this_process_knows_is_refused_by_a_file(
     if started:
         await s.__aenter__()
     before = registered(s)
-    for func, kind, remedy in [
+    refused: list[tuple[Any, str, str]] = [
         (lambda: 1, "a lambda", "define a function at module level"),
         (nested, "defined inside a function", "define a function at module level"),
-        (functools.partial(add, 1), "a partial", r"pass args= and kwargs= instead of a partial"),
-        ([].append, "a bound method|a callable object", "@task"),
-    ]:
-        for add_it in (
-            lambda f: s.add_job(f, every(hours=1)),
-            lambda f: s.add_jobs([JobSpec(add, args=[1]), JobSpec(f)]),
-        ):
-            with pytest.raises(ConfigurationError, match=f"({kind}).*{remedy}"):
-                await add_it(func)
+        (functools.partial(add, 1), "a partial", "pass args= and kwargs= instead of a partial"),
+        (list[int]().append, "a bound method|a callable object", "@task"),
+    ]
+    for func, kind, remedy in refused:
+        with pytest.raises(ConfigurationError, match=f"({kind}).*{remedy}"):
+            await s.add_job(func, every(hours=1))
+        with pytest.raises(ConfigurationError, match=f"({kind}).*{remedy}"):
+            await s.add_jobs([JobSpec(add, args=[1]), JobSpec(func)])
     assert await s.get_jobs() == []
     assert registered(s) <= before | {f"{__name__}:add"}
     if started:
@@ -214,9 +214,8 @@ async def test_runs_that_were_claimed_end_well_when_their_job_is_removed(clock: 
     async with Scheduler(MemoryJobStore(), clock=clock) as s:
         before = registered(s)
         await s.add_job(hold, every(seconds=1), id="a")
-        advanced = clock.advance(seconds=1)
         async with anyio.create_task_group() as group:
-            group.start_soon(_await, advanced)
+            group.start_soon(advance, clock)
             while not s.health().running_runs:
                 await anyio.lowlevel.checkpoint()
             await s.remove_job("a")
@@ -228,8 +227,8 @@ async def test_runs_that_were_claimed_end_well_when_their_job_is_removed(clock: 
         assert registered(s) == before
 
 
-async def _await(awaitable: "object") -> None:
-    await awaitable  # type: ignore[misc]
+async def advance(clock: VirtualClock) -> None:
+    await clock.advance(seconds=1)
 
 
 async def test_temporary_tasks_survive_a_restart_with_their_jobs(clock: VirtualClock) -> None:

@@ -1,0 +1,99 @@
+"""Whatever is done to jobs, both stores tell of them in the same words."""
+
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncsched import AsyncschedError, JobSpec, Scheduler, at, cron, every, task
+from asyncsched.stores import JobStore, MemoryJobStore, SQLiteJobStore
+from asyncsched.testing import VirtualClock
+
+MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
+Step = tuple[str, str, Any]
+
+
+@task("tests.jobs.equal")
+async def equal(*values: Any, **named: Any) -> None:
+    del values, named
+
+
+ids = st.sampled_from(["a", "b", "c"])
+triggers = st.sampled_from([None, every(minutes=7), every(hours=1, jitter=9), cron("3 * * * *"), at(MIDNIGHT)])
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "args": st.lists(st.integers() | st.text(max_size=3), max_size=2),
+        "tags": st.lists(st.sampled_from("xyz"), max_size=3),
+        "metadata": st.dictionaries(st.text(max_size=2), st.none() | st.floats(allow_nan=False, allow_infinity=False)),
+        "name": st.text("ab", min_size=1, max_size=3),
+        "priority": st.integers(-3, 3),
+        "max_instances": st.integers(-1, 2) | st.none(),
+        "jitter": st.none() | st.tuples(st.integers(0, 3), st.integers(0, 3)),
+        "next_run_time": st.just(MIDNIGHT + timedelta(days=3)),
+    },
+)
+steps = st.one_of(
+    st.tuples(st.just("add"), ids, st.tuples(triggers, options)),
+    st.tuples(st.just("replace"), ids, st.tuples(triggers, options)),
+    st.tuples(st.just("add_jobs"), ids, st.lists(st.tuples(ids, triggers), max_size=3)),
+    st.tuples(st.just("modify"), ids, options),
+    st.tuples(st.just("reschedule"), ids, triggers),
+    st.tuples(st.just("pause"), ids, st.none() | st.text("abc", max_size=3)),
+    st.tuples(st.just("resume"), ids, st.sampled_from(["now", "past"])),
+    st.tuples(st.just("remove"), ids, st.none()),
+    st.tuples(st.just("wait"), st.just(""), st.integers(1, 10_000)),
+)
+
+
+async def do(s: Scheduler, clock: VirtualClock, step: Step) -> None:
+    kind, job_id, value = step
+    match kind:
+        case "add" | "replace":
+            trigger, given_options = value
+            await s.add_job(equal, trigger, id=job_id, replace_existing=kind == "replace", **given_options)
+        case "add_jobs":
+            await s.add_jobs([JobSpec(equal, trigger, id=each) for each, trigger in value])
+        case "modify":
+            await s.modify_job(job_id, **value)
+        case "reschedule":
+            await s.reschedule_job(job_id, value)
+        case "pause":
+            await s.pause_job(job_id, reason=value)
+        case "resume":
+            await s.resume_job(job_id, from_=value)
+        case "remove":
+            await s.remove_job(job_id)
+        case _:
+            clock.step(seconds=value)  # the scheduler is paused: nothing fires meanwhile
+
+
+async def told(open_store: Callable[[], JobStore], sequence: list[Step]) -> list[Any]:
+    clock = VirtualClock()
+    words: list[Any] = []
+    async with Scheduler(open_store(), clock=clock, timezone="UTC", start_paused=True) as s:
+        for step in sequence:
+            try:
+                await do(s, clock, step)
+            except AsyncschedError as error:
+                words.append((type(error), str(error)))
+            words.append([job.record for job in await s.get_jobs()])
+    return words
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@settings(max_examples=40)
+@given(sequence=st.lists(steps, min_size=1, max_size=8))
+def test_the_same_calls_give_the_same_jobs(backend: str, sequence: list[Step]) -> None:
+    async def both() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            in_file = await told(lambda: SQLiteJobStore(Path(folder) / "jobs.db", synchronous="OFF"), sequence)
+        assert in_file == await told(MemoryJobStore, sequence)
+
+    anyio.run(both, backend=backend)
