@@ -299,12 +299,13 @@ class Demo:
     def serve_and_stop(self) -> datetime:
         """Let it run for some seconds and stop it with SIGTERM, which drains it; return when."""
         end = time.monotonic() + self.pace.after
-        stopped_at = None
+        patience, greeted, stopped_at = end + 20, False, None
         with subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 say(line.rstrip())
-                if stopped_at is None and time.monotonic() > end:
+                greeted = greeted or ("JobExecuted" in line and "greet late" in line)
+                if stopped_at is None and time.monotonic() > (end if greeted else patience):
                     stopped_at = datetime.now(UTC)
                     say("=== stopped with SIGTERM: what runs may end ===")
                     process.terminate()
