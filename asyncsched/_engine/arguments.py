@@ -28,6 +28,10 @@ def read_arguments(
     Raises:
         ConfigurationError: they are of another shape, or do not fit the signature.
     """
+    if args == () and kwargs is NOTHING:
+        if func is not None:
+            check_arguments(func, (), NOTHING)
+        return (), NOTHING
     if isinstance(args, str | bytes) or not hasattr(args, "__iter__"):
         raise ConfigurationError(f"args={args!r} must be a sequence such as a tuple; write args=({args!r},)")
     if not isinstance(kwargs, Mapping):

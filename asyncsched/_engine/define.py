@@ -1,10 +1,11 @@
 """From a definition as written to the row of a job, and from one row to the next. Pure functions."""
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from asyncsched._engine.arguments import NOTHING, is_coroutine, read_arguments
 from asyncsched._engine.labels import read_metadata, read_tags, read_text
 from asyncsched._engine.plan import schedule_fire
 from asyncsched._engine.policies import overlay
-from asyncsched.clock import to_datetime, to_us
+from asyncsched.clock import to_us
 from asyncsched.errors import ConfigurationError, InvalidTriggerError
 from asyncsched.job import JobRecord, JobState, Policies
 from asyncsched.spec import JOB_OPTIONS, POLICY_OPTIONS, JobSpec
@@ -44,12 +45,13 @@ class ExhaustedTriggerError(InvalidTriggerError):
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What a definition is read in: the scheduler's defaults, zone and registry, and the moment."""
+    """What a definition is read in: the scheduler's defaults, zone and registry, and the moment, in both forms."""
 
     policies: Policies
     timezone: tzinfo
     tasks: TaskRegistry
     now: int
+    moment: datetime
     durable: bool
     new_id: Callable[[], str]
 
@@ -66,7 +68,7 @@ def define(spec: JobSpec, around: Surroundings) -> JobRecord:
     written = trigger_of(spec.trigger, trigger_args, around.timezone)
     task, func = _task(spec.func, around)
     job_id = read_text("id", options["id"]) if options.get("id") is not None else around.new_id()
-    trigger = None if written is None else written.anchored(to_datetime(around.now)).for_job(job_id)
+    trigger = None if written is None else written.anchored(around.moment).for_job(job_id)
     args, kwargs = read_arguments(func, options.get("args", ()), options.get("kwargs", NOTHING))
     policies = _policies(around.policies, trigger, options)
     nominal = _first_fire(trigger, options.get("next_run_time"), around)
@@ -81,8 +83,8 @@ def define(spec: JobSpec, around: Surroundings) -> JobRecord:
         policies=policies,
         args=args,
         kwargs=kwargs,
-        tags=read_tags(options.get("tags", ())),
-        metadata=read_metadata(options.get("metadata", NOTHING)),
+        tags=read_tags(options["tags"]) if "tags" in options else (),
+        metadata=read_metadata(options["metadata"]) if "metadata" in options else NOTHING,
         added_at=around.now,
         next_fire=nominal,
         due_at=nominal,
@@ -102,7 +104,7 @@ def split_options(trigger: object, given: Mapping[str, Any]) -> tuple[Mapping[st
     if not extra:
         return given, {}
     if not isinstance(trigger, str):
-        name = sorted(extra)[0]
+        name = min(extra)
         near = difflib.get_close_matches(name, JOB_OPTIONS, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigurationError(
@@ -122,12 +124,19 @@ def trigger_of(trigger: object, trigger_args: Mapping[str, Any], timezone: tzinf
         return None
     if isinstance(trigger, str):
         trigger = trigger_from_alias(trigger, **trigger_args)
-    if not isinstance(trigger, Trigger):
+    kind: Any = type(trigger)
+    if not _is_trigger(kind):
         raise ConfigurationError(
             f"trigger={trigger!r} is not a trigger; write cron(...), every(...), at(...), one of the aliases "
             "'date', 'interval', 'cron', or None for due now"
         )
-    return trigger.with_timezone(timezone)
+    return cast("Trigger", trigger).with_timezone(timezone)
+
+
+@functools.lru_cache(maxsize=128)
+def _is_trigger(kind: Any) -> bool:
+    """Tell whether it is a class of triggers; remembered, because asking an abstract base class is slow."""
+    return issubclass(kind, Trigger)
 
 
 def merge(stored: JobRecord, new: JobRecord) -> JobRecord:
@@ -163,6 +172,8 @@ def merge(stored: JobRecord, new: JobRecord) -> JobRecord:
 def modify(job: JobRecord, changes: Mapping[str, Any], around: Surroundings) -> JobRecord:
     """Return the job with some of its options changed; a new trigger starts from now.
 
+    A new trigger and an explicit next run time begin a new revision.
+
     Raises:
         ConfigurationError: an option is unknown, cannot be changed, or is out of range.
         TaskNotRegisteredError: ``func`` is a name that is not registered.
@@ -176,8 +187,9 @@ def modify(job: JobRecord, changes: Mapping[str, Any], around: Surroundings) -> 
     job, func = _with_task(job, changes, around)
     policies = overlay(job.policies, named)
     job = schedule_fire(replace(job, policies=policies), job.next_fire)
-    if changes.get("next_run_time") is not None:
-        job = schedule_fire(job, _instant("next_run_time", changes["next_run_time"], around.timezone))
+    if changes.get("next_run_time") is not None:  # a new revision: what is recorded up to now stays apart
+        nominal = _instant("next_run_time", changes["next_run_time"], around.timezone)
+        job = schedule_fire(replace(job, revision=job.revision + 1, skip_until=None), nominal)
     return replace(job, **_plain_changes(changes, func))
 
 
@@ -228,7 +240,7 @@ def reschedule(job: JobRecord, written: Trigger | None, around: Surroundings) ->
     Raises:
         ConfigurationError: the trigger yields no instant any more.
     """
-    trigger = None if written is None else written.anchored(to_datetime(around.now)).for_job(job.id)
+    trigger = None if written is None else written.anchored(around.moment).for_job(job.id)
     nominal = _first_fire(trigger, None, around)
     edited = replace(job, written=written, trigger=trigger, revision=job.revision + 1, skip_until=None)
     if edited.state == "parked":

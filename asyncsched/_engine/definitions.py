@@ -17,7 +17,7 @@ from asyncsched._engine.arguments import is_coroutine
 from asyncsched._engine.define import ExhaustedTriggerError, Surroundings, define, merge
 from asyncsched._engine.plan import QUEUE_LIMIT
 from asyncsched._engine.temporary import TemporaryTasks
-from asyncsched.clock import Clock
+from asyncsched.clock import Clock, to_datetime
 from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError
 from asyncsched.executors.base import Executor
 from asyncsched.job import JobRecord, JobState, Policies
@@ -87,16 +87,24 @@ class Definitions:
 
     def surroundings(self, store: str, now: int) -> Surroundings:
         """Return what a definition for that store is read in."""
-        return Surroundings(self._policies, self._timezone(), self._tasks, now, self._durable(store), self._new_id)
+        return Surroundings(
+            policies=self._policies,
+            timezone=self._timezone(),
+            tasks=self._tasks,
+            now=now,
+            moment=to_datetime(now),
+            durable=self._durable(store),
+            new_id=self._new_id,
+        )
 
-    def define(self, spec: JobSpec, store: str, now: int) -> JobRecord:
+    def define(self, spec: JobSpec, around: Surroundings) -> JobRecord:
         """Return the row of a new job, checked against what this scheduler has.
 
         Raises:
             ConfigurationError: something in it is wrong.
             TaskNotRegisteredError: its task is not known.
         """
-        record = define(spec, self.surroundings(store, now))
+        record = define(spec, around)
         self.check_executor(record)
         return record
 
@@ -110,8 +118,9 @@ class Definitions:
         if executor is None:
             names = ", ".join(map(repr, self._executors))
             raise ConfigurationError(f"there is no executor named {record.executor!r}; there are {names}")
-        known = self._tasks.knows(record.task)
-        if known and not executor.accepts_coroutines and is_coroutine(self._tasks.find(record.task)):
+        if executor.accepts_coroutines or not self._tasks.knows(record.task):
+            return
+        if is_coroutine(self._tasks.find(record.task)):
             raise ConfigurationError(
                 f"the executor {record.executor!r} cannot run the coroutine function {record.task!r}; "
                 "leave executor out, or give a plain function"
@@ -133,7 +142,7 @@ class Definitions:
 
         added = await target.add(records, merge=merge_noting if replace_existing else None)
         self._temporary.bind(store, added)
-        self._announcer.job_events(events.JobAdded, store, [job.id for job in added if job.id not in replaced])
+        self._announcer.job_events(events.JobAdded, store, (job.id for job in added if job.id not in replaced))
         if replaced:
             self._announcer.job_events(events.JobModified, store, replaced)
         for record in added:
@@ -231,16 +240,17 @@ class Definitions:
         """Bring the stores in line with jobs that are declared in code."""
         now = self._clock.now_us()
         for store in dict.fromkeys(_store_of(spec) for spec in specs):
+            around = self.surroundings(store, now)
             records: list[JobRecord] = []
             for spec in specs:
                 if _store_of(spec) == store:
-                    records.extend(self._declared(spec, store, now))
+                    records.extend(self._declared(spec, around))
             ahead = [record for record in records if not await self._is_over(record, store)]
             await self.add(ahead, store, replace_existing=True)
 
-    def _declared(self, spec: JobSpec, store: str, now: int) -> list[JobRecord]:
+    def _declared(self, spec: JobSpec, around: Surroundings) -> list[JobRecord]:
         try:
-            return [self.define(spec, store, now)]
+            return [self.define(spec, around)]
         except ExhaustedTriggerError as error:
             logger.warning("the declared job %r is left out: %s", spec.options.get("id"), error)
             return []

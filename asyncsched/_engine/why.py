@@ -8,6 +8,9 @@ from asyncsched.run import RunRecord
 
 __all__ = ["explain_absence", "explain_run"]
 
+WORTH_TELLING = 1_000_000
+"""From how many microseconds on a late start is mentioned."""
+
 
 def explain_run(run: RunRecord) -> str:
     """Return what the row says, as a sentence."""
@@ -78,7 +81,7 @@ def _because(run: RunRecord) -> str:
 
 def _lateness(run: RunRecord) -> str:
     late = (run.started_at or run.scheduled_time) - run.scheduled_time
-    return f" {timedelta(microseconds=late)} late" if late >= 1_000_000 else ""
+    return f" {timedelta(microseconds=late)} late" if late >= WORTH_TELLING else ""
 
 
 def _took(run: RunRecord) -> timedelta:

@@ -43,10 +43,10 @@ class Authoring:
         held: list[str] = []
         try:
             records: list[JobRecord] = []
-            now = life.clock.now_us()
+            around = definitions.surroundings(store, life.clock.now_us())
             for spec in specs:
                 held.extend(life.temporary.hold(spec.func))
-                records.append(definitions.define(spec, store, now))
+                records.append(definitions.define(spec, around))
             if not life.running and life.parts.stores[store].persistent:
                 life.staging.check(records)
             placed = await definitions.add(records, store, replace_existing=replace_existing)
@@ -94,7 +94,7 @@ class Authoring:
         if any(spec.options["id"] == job_id for spec in self.declared):
             raise ConfigurationError(f"a job with the id {job_id!r} is declared already; give one of them another id")
         spec = JobSpec(func, trigger, **{**options, "id": job_id})
-        life.definitions().define(spec, store, life.clock.now_us())
+        life.definitions().define(spec, life.definitions().surroundings(store, life.clock.now_us()))
         self.declared.append(spec)
         return job_id
 
@@ -136,7 +136,8 @@ class Authoring:
         temporary = self._life.temporary
         held = temporary.hold(target)
         try:
-            job = definitions.define(JobSpec(target, None, **arguments), DEFAULT, self._life.clock.now_us())
+            around = definitions.surroundings(DEFAULT, self._life.clock.now_us())
+            job = definitions.define(JobSpec(target, None, **arguments), around)
             run = await ledger.run_once(DEFAULT, job)
             temporary.bind(DEFAULT, [job])
         finally:

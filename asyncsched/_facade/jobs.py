@@ -3,7 +3,6 @@
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable
-from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
 from asyncsched import events
@@ -17,6 +16,8 @@ from asyncsched.spec import DeclaredJob, JobOptions, JobSpec, TriggerAlias
 from asyncsched.triggers.base import Trigger
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from asyncsched._facade.life import Life
     from asyncsched.context import Control
 
@@ -273,6 +274,5 @@ def _refuse_function(trigger: object) -> None:
     """Catch ``@s.job`` without parentheses, which would drop the function without a word."""
     if inspect.isroutine(trigger):
         raise ConfigurationError(
-            f"{trigger!r} is a function, not a trigger; write @s.job() for once, "
-            "or @s.job(every(minutes=5))"
+            f"{trigger!r} is a function, not a trigger; write @s.job() for once, or @s.job(every(minutes=5))"
         )

@@ -134,6 +134,15 @@ class Life:
                 raise
         await engine.host.wait()
 
+    async def finished(self) -> None:
+        """Wait until it has stopped, if it was started.
+
+        Raises:
+            Whatever killed the engine.
+        """
+        if self._engine is not None:
+            await self._engine.host.wait()
+
     async def shutdown(self, *, wait: bool) -> None:
         """Stop, at once if running jobs are not to be waited for."""
         engine = self.engine_or_none

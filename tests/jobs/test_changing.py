@@ -135,7 +135,7 @@ async def test_next_run_time_is_set_for_once(store: JobStore, clock: VirtualCloc
     async with Scheduler(store, clock=clock, timezone="UTC") as s:
         await s.add_job(greet, every(seconds=9), id="a")
         soon = await s.modify_job("a", next_run_time=datetime(2026, 1, 1, 0, 0, 2))
-        assert (soon.next_run_time, soon.revision) == (MIDNIGHT + timedelta(seconds=2), 1)
+        assert (soon.next_run_time, soon.revision) == (MIDNIGHT + timedelta(seconds=2), 2)
         await clock.advance(seconds=9)
         times = [run.fire_time for run in await s.get_runs()]
         assert times == [MIDNIGHT + timedelta(seconds=9), MIDNIGHT + timedelta(seconds=2)]
@@ -242,3 +242,16 @@ async def test_calls_that_need_a_running_scheduler_say_so() -> None:
     for call in (s.get_runs(), s.run_job(greet), s.cancel_run("x"), s.wait_until_idle(), s.pause()):
         with pytest.raises(SchedulerStateError, match="stopped; do this inside `async with scheduler:`"):
             await call
+
+
+async def test_a_next_run_time_that_was_recorded_before_fires_again(store: JobStore) -> None:
+    """Setting the next fire time back begins a new revision, so its fires are told from the recorded ones."""
+    async with Scheduler(store) as s:
+        job = await s.add_job(greet, every(hours=1), id="job")
+        again = datetime.now(UTC) - timedelta(seconds=5)
+        for _ in range(2):
+            await job.modify(next_run_time=again)
+            await s.wait_until_idle()
+        runs = await s.get_runs(job_id="job", state="succeeded")
+        assert [run.fire_time for run in runs] == [again, again]
+        assert (await job.refresh()).state == "active"
