@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 import anyio
 
 from asyncsched._engine.host import SchedulerState
-from asyncsched._engine.signals import serve_until_signal
+from asyncsched._engine.signals import stopped_by_signals
 from asyncsched._facade.events import EventCalls
 from asyncsched._facade.life import Life
 from asyncsched.clock import Clock
@@ -113,7 +113,7 @@ class Scheduler(EventCalls):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            await self._life.stop()
+            await self._life.stop()  # noqa: ASYNC102 - it shields and bounds itself
         except Exception:
             if error is None or isinstance(error, Exception):  # what killed it must not stand in for a cancellation
                 raise
@@ -134,15 +134,17 @@ class Scheduler(EventCalls):
             SchedulerStateError: the scheduler is not running.
             Whatever killed the scheduler.
         """
-        await serve_until_signal(self._life.engine())
+        host = self._life.engine().host
+        async with stopped_by_signals(lambda: self._life.engine_or_none):
+            await host.wait()
 
     def run(self, *, backend: Literal["asyncio", "trio"] = "asyncio") -> None:
         """Start, run until a signal or `shutdown`, and stop: the blocking form for a script."""
         anyio.run(self._run, backend=backend)
 
     async def _run(self) -> None:
-        async with self:
-            await self.run_forever()
+        async with stopped_by_signals(lambda: self._life.engine_or_none), self:
+            await self._life.finished()
 
     async def shutdown(self, wait: bool = True) -> None:
         """Stop the scheduler, as leaving its ``async with`` block does.
@@ -175,11 +177,11 @@ class Scheduler(EventCalls):
         async with self:
             yield
 
-    async def cleanup_ctx(self, app: object) -> AsyncGenerator[None]:
+    async def cleanup_ctx(self, app: object) -> AsyncGenerator[None]:  # noqa: ASYNC900 - the form that aiohttp asks for
         """Run while an aiohttp application lives: ``app.cleanup_ctx.append(s.cleanup_ctx)``."""
         del app
         async with self:
-            yield
+            yield  # noqa: ASYNC119 - aiohttp always runs it to its end
 
     async def add_jobstore(self, store: JobStore | str, name: str) -> None:
         """Add a job store under a name; when running, it is opened and served at once.

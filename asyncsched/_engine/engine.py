@@ -101,7 +101,7 @@ class Engine:
             process=process_identity(),
             paused=lambda: self.paused or self._draining,
             changed=self.changes.notify,
-            failed=lambda error: self.host.fail(error),
+            failed=self._fail,
         )
         self.tick: Final = Tick(self.units, clock, self.announcer, settings.lease_us)
         self.host: Final = Host(setup=self._set_up, teardown=self._tear_down, changed=self.changes.notify)
@@ -147,6 +147,9 @@ class Engine:
             self.paused = False
             self.announcer.scheduler_event(events.SchedulerResumed)
             self.wake()
+
+    def _fail(self, error: BaseException) -> None:
+        self.host.fail(error)
 
     def wake(self) -> None:
         """Let every loop have another look."""

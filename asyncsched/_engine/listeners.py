@@ -78,7 +78,7 @@ class Listeners:
         for stream in self._streams.values():
             self._broadcast.unsubscribe(stream)
         self._streams.clear()
-        with anyio.move_on_after(LAST_EVENTS_SECONDS):
+        with anyio.move_on_after(LAST_EVENTS_SECONDS):  # noqa: ASYNC912 - with no busy listener there is no wait
             while self._busy:
                 self._quiet = anyio.Event()
                 await self._quiet.wait()

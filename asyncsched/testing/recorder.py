@@ -61,6 +61,7 @@ async def record_events(scheduler: Scheduler, *, buffer: int = 100_000) -> Async
         try:
             yield log
         finally:
-            for _ in range(3):
-                await anyio.lowlevel.checkpoint()
+            with anyio.move_on_after(1, shield=True):
+                for _ in range(3):
+                    await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()

@@ -218,7 +218,7 @@ class Floor:
         try:
             yield session
         finally:
-            await session.close()
+            await session.close()  # noqa: ASYNC102 - a worker process measures one thing and ends
 
     async def add_in_bulk(self, session: Session, count: int) -> None:
         assert isinstance(session, FloorSession)
