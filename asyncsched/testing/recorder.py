@@ -61,7 +61,12 @@ async def record_events(scheduler: Scheduler, *, buffer: int = 100_000) -> Async
         try:
             yield log
         finally:
-            with anyio.move_on_after(1, shield=True):
-                for _ in range(3):
-                    await anyio.lowlevel.checkpoint()
+            await _catch_up()
             group.cancel_scope.cancel()
+
+
+async def _catch_up() -> None:
+    """Give the reader the turns that it needs for what has been published."""
+    with anyio.move_on_after(1, shield=True):
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
