@@ -61,7 +61,7 @@ async def record_events(scheduler: Scheduler, *, buffer: int = 100_000) -> Async
         try:
             yield log
         finally:
-            await _catch_up()
+            await _catch_up()  # noqa: ASYNC102 - it shields and bounds itself
             group.cancel_scope.cancel()
 
 
