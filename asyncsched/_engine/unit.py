@@ -124,7 +124,7 @@ class StoreUnit:
             clock=shared.clock,
             announcer=shared.announcer,
             trouble=self.trouble,
-            planner=self._planner(),
+            planner=self._planner,
             node=lambda: self.node_id,
             paused=lambda: shared.paused() or not self.lease.holds,
             changed=shared.changed,
@@ -196,6 +196,7 @@ class StoreUnit:
 
     async def close(self) -> None:
         """Stop serving, leave the store and close it."""
+        self.loop.close()
         if self._scope is not None:
             self._scope.cancel()
             await self._gone.wait()
@@ -223,7 +224,8 @@ class StoreUnit:
             else:
                 return
 
-    def _planner(self) -> Planner:
+    def _planner(self, node: str) -> Planner:
+        """Return the planner of one claim; stores may call it in a thread, when this node has another id already."""
         shared = self._shared
         tasks, executors, new_run_id = shared.tasks, shared.executors, shared.new_run_id
 
@@ -231,7 +233,7 @@ class StoreUnit:
             reason = unplannable_because(job, tasks, executors)
             if reason is not None:
                 raise UnplannableError(reason)
-            return plan_due(job, now, running, pending, node=self.node_id, new_run_id=new_run_id)
+            return plan_due(job, now, running, pending, node=node, new_run_id=new_run_id)
 
         return planner
 
@@ -249,7 +251,7 @@ class StoreUnit:
 
     async def unpark(self) -> None:
         """Give jobs that were parked another chance where the cause seems gone."""
-        parked = [job.id for job in await self.store.query(state="parked") if self._is_sound(job)]
+        parked = [job.id for job in await self.store.parked() if self._is_sound(job)]
         if parked:
             await self.store.update(parked, lambda job, _now: _unparked(job))
             self.loop.wake()

@@ -52,6 +52,10 @@ class JobTable:
                 found.append(job)
         return found
 
+    def parked(self) -> list[JobRecord]:
+        """Return the parked jobs in the order of their ids."""
+        return sorted((job for job in self.rows.values() if job.state == "parked"), key=lambda job: job.id)
+
     def next_wakeup(self) -> int | None:
         """Return when something can next be fired or started, or ``None``."""
         due, waiting = self.due.first(), self.waiting.first()

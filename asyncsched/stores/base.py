@@ -227,6 +227,13 @@ class JobStore(Protocol):
         """Return jobs in the order of their ids, those after the id ``after``; undecodable ones as in `get`."""
         ...
 
+    async def parked(self) -> list[JobRecord]:
+        """Return the jobs that were parked, in the order of their ids; quick however many others there are.
+
+        Unlike `query`, it does not look for rows that could not be decoded but are still active.
+        """
+        ...
+
     # -- firing ------------------------------------------------------------------------------
 
     async def next_wakeup(self) -> int | None:

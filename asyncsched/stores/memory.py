@@ -123,6 +123,11 @@ class MemoryJobStore:
         await anyio.lowlevel.checkpoint()
         return self._state.jobs.query(tag, state, limit, after)
 
+    async def parked(self) -> list[JobRecord]:
+        """Return the parked jobs; see `JobStore.parked`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.jobs.parked()
+
     # -- firing ------------------------------------------------------------------------------
 
     async def next_wakeup(self) -> int | None:

@@ -186,6 +186,10 @@ class SQLiteJobStore:
         """See `JobStore.query`."""
         return await self._call(definitions.query, tag, state, limit, after)
 
+    async def parked(self) -> list[JobRecord]:
+        """See `JobStore.parked`."""
+        return await self._call(definitions.parked)
+
     # -- firing ------------------------------------------------------------------------------
 
     async def next_wakeup(self) -> int | None:

@@ -24,7 +24,7 @@ from asyncsched.stores.sql import (
 )
 from asyncsched.stores.sqlite_session import STATES, Session, Stored, columns, marks
 
-__all__ = ["add", "delete_jobs", "get", "insert_runs", "query", "remove", "update", "write_jobs"]
+__all__ = ["add", "delete_jobs", "get", "insert_runs", "parked", "query", "remove", "update", "write_jobs"]
 
 _PAGE: Final = 500
 _INSERT_STATE: Final = f"INSERT INTO jobs (number, {columns('', STATE_COLUMNS)}) VALUES ({marks(14)})"
@@ -272,6 +272,13 @@ def query(
                 break
             after = rows[-1][2]
     return found[:limit]
+
+
+def parked(session: Session) -> list[JobRecord]:
+    """See `JobStore.parked`."""
+    with session.reading():
+        rows = session.rows(f"{STATES} WHERE j.state = 'parked' ORDER BY j.id", ())
+        return [stored.job for stored in session.load(rows)]
 
 
 def _selected(job: JobRecord, tag: str | None, state: JobState | None) -> bool:

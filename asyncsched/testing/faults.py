@@ -110,6 +110,11 @@ class FaultyStore:
         await self._pass("query")
         return await self._inner.query(tag=tag, state=state, limit=limit, after=after)
 
+    async def parked(self) -> list[JobRecord]:
+        """Pass on; see `JobStore.parked`."""
+        await self._pass("parked")
+        return await self._inner.parked()
+
     async def next_wakeup(self) -> int | None:
         """Pass on; see `JobStore.next_wakeup`."""
         await self._pass("next_wakeup")

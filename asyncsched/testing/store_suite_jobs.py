@@ -267,6 +267,8 @@ async def query_selects(trial: Trial) -> None:
     store = trial.store
     same(ids(await store.query(tag="red")), ["a", "c"], "a tag is matched whole")
     same(ids(await store.query(state="paused")), ["c"], "one state only")
+    await store.update(["b"], lambda job, _now: replace(job, state="parked", reason="why"))
+    same([(job.id, job.reason) for job in await store.parked()], [("b", "why")], "the parked ones")
     same(ids(await store.query(tag="red", state="active")), ["a"], "filters are joined by and")
     same(ids(await store.query(limit=2)), ["a", "b"], "at most limit")
     same(ids(await store.query(limit=2, after="b")), ["c", "d"], "those after the id, exclusive")
