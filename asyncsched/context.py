@@ -14,7 +14,7 @@ from asyncsched.errors import SchedulerStateError
 from asyncsched.job import Job, JobControl, JobRecord
 from asyncsched.run import Run, RunControl, RunRecord
 
-__all__ = ["Control", "RunScope", "current_job", "current_run", "current_scheduler", "given_up_runs", "scope_var"]
+__all__ = ["Control", "RunScope", "cancelled_runs", "current_job", "current_run", "current_scheduler", "scope_var"]
 
 
 class Control(JobControl, RunControl, Protocol):
@@ -33,8 +33,9 @@ class RunScope(msgspec.Struct, frozen=True):
 
 scope_var: Final[ContextVar[RunScope]] = ContextVar("asyncsched_run_scope")
 
-given_up_runs: Final[set[str]] = set()
-"""Ids of runs that ignored their cancellation and are settled; executors end them by force where that can be done."""
+cancelled_runs: Final[set[str]] = set()
+"""Ids of runs that execute in this process and that the engine has cancelled; executors may end by force those that
+ignore it."""
 
 
 def _scope() -> RunScope:

@@ -81,7 +81,7 @@ class Host:
         try:
             await self._ready.wait()
             if self.error is not None:
-                raise self.error
+                raise self.error  # noqa: TRY301 - what the setup raised, on the way of whatever ends the wait
         except BaseException:
             self._stop.set()
             self._starting.cancel()
@@ -90,8 +90,10 @@ class Host:
             raise
 
     def signal(self) -> None:
-        """Ask the host to stop; does not wait."""
+        """Ask the host to stop; does not wait. A start that is under way is given up."""
         self._stop.set()
+        if not self._ready.is_set():
+            self._starting.cancel()
 
     def fail(self, error: BaseException) -> None:
         """End the scheduler because of an error; the first one is kept and raised to whoever waits."""
@@ -150,7 +152,7 @@ class Host:
         except Exception as error:  # noqa: BLE001 - kept for whoever waits
             self.fail(error)
         except anyio.get_cancelled_exc_class():  # on asyncio no shield holds when the loop ends every task
-            await self._teardown(False)
+            await self._teardown(False)  # noqa: ASYNC102 - shielded by the caller; every step of it is bounded
             raise
         finally:
             self._ended()  # what will not stop may keep the group open; nobody waits for it

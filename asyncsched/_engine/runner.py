@@ -18,7 +18,7 @@ from anyio.lowlevel import checkpoint
 
 from asyncsched._engine.deadlines import Deadlines
 from asyncsched.clock import Clock
-from asyncsched.context import Control, RunScope, given_up_runs
+from asyncsched.context import Control, RunScope, cancelled_runs
 from asyncsched.executors.base import Call, Executor
 from asyncsched.run import Outcome, RunError
 from asyncsched.stores.base import Start
@@ -52,15 +52,29 @@ class Home(Protocol):
 
 
 class Assignment:
-    """One claimed run on its way through the pool."""
+    """One claimed run on its way through the pool.
 
-    __slots__ = ("cancel_reason", "home", "scope", "start")
+    ``successor`` is a later attempt of the same run, claimed while this one would not stop.
+    """
+
+    __slots__ = ("cancel_reason", "home", "scope", "start", "successor")
 
     def __init__(self, home: Home, start: Start) -> None:
         self.home = home
         self.start = start
         self.scope: anyio.CancelScope | None = None
         self.cancel_reason: str | None = None
+        self.successor: Assignment | None = None
+
+    def cancel(self, reason: str) -> bool:
+        """Cancel it, begun or not; return whether it was not cancelled before."""
+        if self.cancel_reason is not None:
+            return False
+        self.cancel_reason = reason
+        if self.scope is not None:
+            cancelled_runs.add(self.start.run.id)
+            self.scope.cancel()
+        return True
 
     def why_cancelled(self) -> str:
         """Return the reason to be recorded; without one of ours the loop itself is being taken down."""
@@ -95,6 +109,8 @@ class RunnerPool:
         self._held = 0
         self._refusal: str | None = None
         self._cancelled: type[BaseException] = BaseException
+        self.deferred = 0
+        """How many claimed runs wait for the end of an earlier attempt of theirs on this node."""
         self.active: Final[dict[str, Assignment]] = {}
 
     @property
@@ -128,6 +144,10 @@ class RunnerPool:
         """Queue claimed runs, whose slots are reserved already; never waits."""
         for start in starts:
             assignment = Assignment(home, start)
+            earlier = self.active.get(start.run.id)
+            if earlier is not None:
+                self._defer(assignment, earlier)
+                continue
             self.active[start.run.id] = assignment
             self._queue.append(assignment)
         if self._refusal is not None:
@@ -136,13 +156,11 @@ class RunnerPool:
 
     def cancel(self, run_id: str, reason: str) -> bool:
         """Cancel a run of this node; return whether there was one to cancel."""
-        assignment = self.active.get(run_id)
-        if assignment is None or assignment.cancel_reason is not None:
-            return False
-        assignment.cancel_reason = reason
-        if assignment.scope is not None:
-            assignment.scope.cancel()
-        return True
+        assignment, found = self.active.get(run_id), False
+        while assignment is not None:
+            found = assignment.cancel(reason) or found
+            assignment = assignment.successor
+        return found
 
     def cancel_all(self, reason: str, home: Home | None = None) -> None:
         """Cancel every run of this node, or those of one store."""
@@ -161,15 +179,34 @@ class RunnerPool:
 
     def forget(self, reason: str, home: Home | None = None) -> list[str]:
         """Give up runs that would not stop, all or those of one store: settle them as cancelled; return the ids."""
-        given_up = [assignment for assignment in self.active.values() if home is None or assignment.home is home]
-        for assignment in given_up:
-            given_up_runs.add(assignment.start.run.id)
-            started_at = assignment.start.run.started_at or self._clock.now_us()
-            self._settle(assignment, Outcome("cancelled"), started_at, reason)
-        return [assignment.start.run.id for assignment in given_up]
+        run_ids: dict[str, None] = {}
+        while given_up := [one for one in self.active.values() if home is None or one.home is home]:
+            for assignment in given_up:  # a later attempt that waited for one of them takes its place, and its turn
+                run_ids[assignment.start.run.id] = None
+                started_at = assignment.start.run.started_at or self._clock.now_us()
+                self._settle(assignment, Outcome("cancelled"), started_at, reason)
+        return list(run_ids)
+
+    def _defer(self, assignment: Assignment, earlier: Assignment) -> None:
+        """Let a run wait for the end of its earlier attempt here: it is never made twice at once in one process."""
+        while earlier.successor is not None:
+            earlier = earlier.successor
+        earlier.successor = assignment
+        self.deferred += 1
+
+    def _promote(self, assignment: Assignment) -> None:
+        """Queue a run whose earlier attempt is over."""
+        self.deferred -= 1
+        self.active[assignment.start.run.id] = assignment
+        self._queue.append(assignment)
+        if self._refusal is not None:
+            assignment.cancel(self._refusal)
+        self._wake_one()
 
     def _time_out(self, run_id: str) -> None:
-        self.cancel(run_id, TIMEOUT)
+        assignment = self.active.get(run_id)
+        if assignment is not None:
+            assignment.cancel(TIMEOUT)
 
     def _wake_one(self) -> None:
         if self._waking or not self._queue:
@@ -183,9 +220,16 @@ class RunnerPool:
 
     async def _runner(self) -> None:
         sound = True
-        while sound:
-            with anyio.CancelScope() as scope:
-                sound = await self._drain(scope) and await self._park(scope)
+        try:
+            while sound:
+                with anyio.CancelScope() as scope:
+                    sound = await self._drain(scope) and await self._park(scope)
+        except self._cancelled:
+            if anyio.current_effective_deadline() == float("-inf"):
+                raise
+            # What a job has left behind cancelled its former task: that ends this runner, and not the
+            # task group, which on asyncio would take it for its own cancellation.
+            self._wake_one()
 
     async def _drain(self, scope: anyio.CancelScope) -> bool:
         """Execute what is queued until nothing is left or the scope was used up; return whether to go on."""
@@ -215,7 +259,14 @@ class RunnerPool:
             return False
         woken = anyio.Event()
         self._idle.append(woken)
-        await woken.wait()
+        try:
+            await woken.wait()
+        except self._cancelled:
+            if woken in self._idle:
+                self._idle.remove(woken)
+            else:
+                self._waking = False
+            raise
         return True
 
     async def _execute(self, assignment: Assignment, scope: anyio.CancelScope, now: int) -> bool:
@@ -232,11 +283,13 @@ class RunnerPool:
             outcome = await executor.run(self._call(assignment))
         except self._cancelled:
             self._settle(assignment, Outcome("cancelled"), now, assignment.why_cancelled())
-            given_up_runs.discard(assignment.start.run.id)
             raise
         except Exception as error:  # an executor that breaks its contract, or a task that is gone
             logger.exception("run %s could not be executed by %r", assignment.start.run.id, job.executor)
             outcome = _failed(f"executor {job.executor!r}: {type(error).__name__}: {error}")
+        finally:
+            if assignment.cancel_reason is not None:
+                cancelled_runs.discard(assignment.start.run.id)
         self._settle(assignment, outcome, now, None)
         return not isinstance(outcome.exception, self._cancelled)  # a task that a job cancelled natively stays marked
 
@@ -261,11 +314,14 @@ class RunnerPool:
 
     def _settle(self, assignment: Assignment, outcome: Outcome, started_at: int, reason: str | None) -> None:
         run_id = assignment.start.run.id
-        if self.active.pop(run_id, None) is None:
+        if self.active.get(run_id) is not assignment:
             return  # given up at shutdown; whatever it ends with now is too late
+        del self.active[run_id]
         if assignment.start.job.policies.timeout is not None:
             self._deadlines.discard(run_id)
         assignment.home.settle(assignment.start, outcome, started_at, reason)
+        if assignment.successor is not None:
+            self._promote(assignment.successor)
 
     async def watch_deadlines(self) -> None:
         """Cancel runs whose timeout has passed; runs until cancelled."""

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from logging import getLogger
 from typing import Final
 
@@ -9,35 +11,42 @@ import anyio
 
 from asyncsched._engine.engine import Engine
 
-__all__ = ["serve_until_signal"]
+__all__ = ["stopped_by_signals"]
 
 logger: Final = getLogger("asyncsched")
 
 
-async def serve_until_signal(engine: Engine) -> None:
-    """Return when the engine has stopped, which the first signal asks it to.
+@asynccontextmanager
+async def stopped_by_signals(engine: Callable[[], Engine | None]) -> AsyncGenerator[None]:
+    """Stop the engine that there is when a signal comes, while the block runs.
 
-    Signals are only received in the main thread; elsewhere this waits for `Scheduler.shutdown`.
-
-    Raises:
-        Whatever killed the engine.
+    Signals are only received in the main thread; elsewhere they are nobody's business here.
     """
     if threading.current_thread() is not threading.main_thread():
-        await engine.host.wait()
+        yield
         return
-    async with anyio.create_task_group() as group:
-        group.start_soon(_receive, engine)
-        await engine.host.finished()
-        group.cancel_scope.cancel()
-    await engine.host.wait()  # raised out here, it is not wrapped in a group
-
-
-async def _receive(engine: Engine) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for number in signals:
-            if engine.host.stopping:
-                logger.warning("%s again: running jobs are cancelled now", signal.Signals(number).name)
-                engine.hurry()
-            else:
-                logger.warning("%s: stopping", signal.Signals(number).name)
-                engine.host.signal()
+        async with anyio.create_task_group() as group:
+            group.start_soon(_receive, signals, engine)
+            error: Exception | None = None
+            try:
+                yield
+            except Exception as raised:  # noqa: BLE001 - raised out there, where no group wraps it
+                error = raised
+            group.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+async def _receive(signals: AsyncIterator[signal.Signals], engine: Callable[[], Engine | None]) -> None:
+    async for number in signals:
+        running = engine()
+        name = signal.Signals(number).name
+        if running is None:
+            logger.warning("%s: there is nothing to stop yet", name)
+        elif running.host.stopping:
+            logger.warning("%s again: running jobs are cancelled now", name)
+            running.hurry()
+        else:
+            logger.warning("%s: stopping", name)
+            running.host.signal()

@@ -12,12 +12,12 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from logging import getLogger
 from types import CoroutineType, coroutine
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import anyio
 
 from asyncsched._engine.bridge import forgive_native_cancellations
-from asyncsched.context import given_up_runs, scope_var
+from asyncsched.context import cancelled_runs, scope_var
 from asyncsched.executors.base import Call
 from asyncsched.executors.outcome import failed, returned
 from asyncsched.run import Outcome
@@ -26,7 +26,11 @@ __all__ = ["run_on_loop"]
 
 logger: Final = getLogger("asyncsched.run")
 
+_PATIENCE: Final = 100
+"""How often a job may meet its cancellation, which every await of it does, before it counts as ignoring it."""
+
 _set_scope: Final = scope_var.set
+_members: Final[Callable[[BaseException], tuple[BaseException, ...]]] = vars(BaseExceptionGroup)["exceptions"].__get__
 
 
 async def run_on_loop(call: Call, native_cancellations: Callable[[], int]) -> Outcome:
@@ -49,25 +53,25 @@ async def run_on_loop(call: Call, native_cancellations: Callable[[], int]) -> Ou
     context.run(_set_scope, call.scope)
     try:
         value = context.run(call.func, *call.args, **call.kwargs)
+        job = value if type(value) is CoroutineType else _to_await(value)
+        outcome = returned(value) if job is None else None
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
-        outcome = _outcome_of(error)
-    else:
-        if type(value) is CoroutineType:
-            outcome = await _drive(context, value)
-        elif inspect.isawaitable(value):
-            outcome = await _drive(context, _awaiting(value))
-        else:
-            outcome = returned(value)
+        outcome, job = _outcome_of(error), None
+    if job is not None:
+        outcome = await _drive(context, job)
+    if outcome is None:
+        return await _meet_cancellation()
     if native_cancellations() and not _cancellation_is_pending():
         await forgive_native_cancellations()
     return outcome
 
 
 @coroutine
-def _drive(context: Context, job: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Outcome]:
-    """Run a coroutine to its end, each step inside the context; only its own exceptions are outcomes."""
+def _drive(context: Context, job: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Outcome | None]:
+    """Run a coroutine to its end, each step inside the context; ``None`` where it let the outer cancellation out."""
     step: Callable[[Any], Any] = job.send
     passed: Any = None
+    ignored = 0
     while True:
         try:
             asked = context.run(step, passed)
@@ -80,38 +84,70 @@ def _drive(context: Context, job: Coroutine[Any, Any, Any]) -> Generator[Any, An
         except GeneratorExit:  # the task itself is thrown away: there is nobody left to report to
             context.run(job.close)
             raise
-        except BaseException as thrown:
-            if context[scope_var].run.id in given_up_runs:
-                _end_by_force(context, job)
-                raise
+        except BaseException as thrown:  # noqa: BLE001 - the loop speaks to the job, not to us
             step, passed = job.throw, thrown
         else:
             step = job.send
+        if cancelled_runs and _is_cancelled(context, passed):
+            ignored += 1
+            if ignored > _PATIENCE:
+                _end_by_force(context, job)
+                return None
+
+
+def _is_cancelled(context: Context, passed: Any) -> bool:
+    """Tell whether a run that the engine has cancelled is about to meet a cancellation (trio sends it wrapped)."""
+    if context[scope_var].run.id not in cancelled_runs:
+        return False
+    return isinstance(getattr(passed, "error", passed), anyio.get_cancelled_exc_class())
 
 
 def _end_by_force(context: Context, job: Coroutine[Any, Any, Any]) -> None:
-    """Close a coroutine that has ignored its cancellation, so that the event loop can come to its end."""
+    """Close a coroutine that ignores its cancellation: it would keep the event loop busy and from coming to its end."""
+    logger.error("run %s ignores its cancellation; it is ended by force", context[scope_var].run.id)
     try:
         context.run(job.close)
     except BaseException:
-        logger.exception("a job that was given up could not be closed")
+        logger.exception("it could not be ended")
+
+
+def _to_await(value: Any) -> Coroutine[Any, Any, Any] | None:
+    """Return what is to be driven for a value that can be awaited, ``None`` for any other."""
+    return _awaiting(value) if inspect.isawaitable(value) else None
 
 
 async def _awaiting(value: Any) -> Any:
     return await value
 
 
-def _outcome_of(error: BaseException) -> Outcome:
-    """Return the outcome of user code that raised, or raise what is the cancellation from outside."""
-    cancelled = anyio.get_cancelled_exc_class()
-    if isinstance(error, cancelled):
-        if _cancellation_is_pending():
-            raise error
-    elif isinstance(error, BaseExceptionGroup):
-        ours = error.subgroup(cancelled)
-        if ours is not None and _cancellation_is_pending():
-            raise ours
+async def _meet_cancellation() -> NoReturn:
+    """Wait for the surrounding scope's own cancellation, which is pending.
+
+    What the job let out is not passed on, as it may be of the job's making: one that the scope does
+    not know for its own would go past it, and on asyncio end the task group of the engine.
+    """
+    while True:
+        await anyio.sleep_forever()
+
+
+def _outcome_of(error: BaseException) -> Outcome | None:
+    """Return the outcome of user code that raised, or ``None`` for the cancellation from outside."""
+    if _cancellation_is_pending() and _holds_cancellation(error):
+        return None
     return failed(error)
+
+
+def _holds_cancellation(error: BaseException) -> bool:
+    """Tell whether it is a cancellation, or a group with one somewhere inside; no user code is asked."""
+    cancelled = anyio.get_cancelled_exc_class()
+    rest = [error]
+    while rest:
+        kind = type(one := rest.pop())  # isinstance would ask the exception for its class
+        if issubclass(kind, cancelled):
+            return True
+        if issubclass(kind, BaseExceptionGroup):
+            rest.extend(_members(one))
+    return False
 
 
 def _cancellation_is_pending() -> bool:

@@ -42,9 +42,7 @@ async def back_to(baseline: Footprint) -> None:
 
 
 def _within(found: Footprint, bound: Footprint) -> bool:
-    return (
-        found.tasks <= bound.tasks and found.threads <= bound.threads and found.descriptors <= bound.descriptors
-    )
+    return found.tasks <= bound.tasks and found.threads <= bound.threads and found.descriptors <= bound.descriptors
 
 
 async def until(holds: Callable[[], bool]) -> None:
