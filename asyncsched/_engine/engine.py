@@ -43,6 +43,9 @@ FLUSH_SECONDS: Final = 5.0
 """How long the last outcomes may take to reach their stores."""
 
 
+STORE_REMOVED: Final = "its job store was removed"
+
+
 @final
 class Engine:
     """Everything of a scheduler that exists only while it runs."""
@@ -131,7 +134,7 @@ class Engine:
         """Whether nothing moves that is not waiting for the clock; asked by a virtual clock."""
         units = self.units.values()
         stalled = sum(unit.recorder.unsettled for unit in units if unit.recorder.stalled)
-        return self.pool.held == self._clock_parked() + stalled and all(
+        return self.pool.held == self._clock_parked() + self.pool.deferred + stalled and all(
             unit.idle and not unit.lease.beating for unit in units
         )
 
@@ -197,10 +200,12 @@ class Engine:
     async def close_store(self, name: str) -> None:
         """Stop serving a store once its runs have ended, and close it."""
         unit = self.units[name]
-        unit.loop.stop_firing()
-        self.pool.cancel_all("its job store was removed", unit)
+        unit.loop.stop_firing(STORE_REMOVED)
+        self.pool.cancel_all(STORE_REMOVED, unit)
         with anyio.move_on_after(CANCEL_SECONDS):
-            await self.changes.wait_until(lambda: not self.pool.has_runs_of(unit) and not unit.recorder.busy)
+            await self.changes.wait_until(
+                lambda: not (unit.loop.claiming or self.pool.has_runs_of(unit) or unit.recorder.busy)
+            )
         self._forget(unit)
         del self.units[name], self.places[name]
         await unit.close()

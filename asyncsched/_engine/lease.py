@@ -65,6 +65,7 @@ class Lease:
         self._fenced = fenced
         self._look = look
         self._trusted_until = 0.0
+        self._looked_at = 0
         self._joined = False
         self._left = False
         self._under_way = False
@@ -82,9 +83,8 @@ class Lease:
 
     async def join(self) -> None:
         """Make the node known and take over what dead nodes left."""
-        trusted_until = self._trust_end()
-        await self._store.join(self.node, self._lease_us)
-        self._trusted_until, self._joined = trusted_until, True
+        self._looked_at = self._clock.now_us()
+        await self._join()
         await self._recover()
 
     async def leave(self) -> None:
@@ -131,14 +131,31 @@ class Lease:
             self._resting = False
 
     async def _beat(self) -> None:
+        has_leapt = self._has_leapt()
         if self._joined and not await self._renewed():
             self._fence("it was given up by another node")
         if self._left:
             return
-        await (self._recover() if self._joined else self.join())
+        if not self._joined:
+            await self._join()
+        if not has_leapt:
+            await self._recover()
         for _ in range(PRUNE_BATCHES):
             if await self._store.prune(self._history_us, PRUNE_BATCH) < PRUNE_BATCH:
                 break
+
+    async def _join(self) -> None:
+        trusted_until = self._trust_end()
+        await self._store.join(self.node, self._lease_us)
+        self._trusted_until, self._joined = trusted_until, True
+
+    def _has_leapt(self) -> bool:
+        """Tell whether the wall clock has moved on since the last beat by so much that living nodes look dead.
+
+        It was set forward, or the machine slept: the others get until the next beat to renew.
+        """
+        before, self._looked_at = self._looked_at, self._clock.now_us()
+        return self._looked_at - before > self._lease_us / 2
 
     async def _renewed(self) -> bool:
         """Renew the lease; return whether there is nothing to fence off."""

@@ -108,8 +108,9 @@ class Ledger:
             if cancelled is not None:
                 self._engine.announcer.cancelled(name, cancelled)
                 return True
-            if await unit.store.get_run(run_id) is not None:
-                return False
+            run = await unit.store.get_run(run_id)
+            if run is not None:  # it may have been claimed by this node since the first look
+                return run.state == "running" and self._engine.pool.cancel(run_id, "cancel_run")
         raise RunNotFoundError(run_id)
 
     async def query(

@@ -103,7 +103,10 @@ async def _tell(callback: Listener, event: Event) -> None:
         answer = callback(event)
         if isawaitable(answer):
             await answer
-    except anyio.get_cancelled_exc_class():
-        raise
-    except BaseException:  # whatever a listener raises is kept out of the scheduler's way
-        logger.exception("the listener %r raised for %r", callback, event)
+    except BaseException as error:  # whatever a listener raises is kept out of the scheduler's way
+        # The cancellation of something that it awaits is the listener's own, and must not look like one of ours.
+        if isinstance(error, anyio.get_cancelled_exc_class()) and anyio.current_effective_deadline() == float("-inf"):
+            raise
+        # Neither its arguments nor the event's result are logged.
+        name = getattr(callback, "__qualname__", type(callback).__qualname__)
+        logger.exception("the listener %s raised for a %s", name, type(event).__name__)

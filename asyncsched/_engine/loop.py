@@ -42,7 +42,7 @@ class TimerLoop:
         clock: Clock,
         announcer: Announcer,
         trouble: Trouble,
-        planner: Planner,
+        planner: Callable[[str], Planner],
         node: Callable[[], str],
         paused: Callable[[], bool],
         changed: Callable[[], None],
@@ -60,7 +60,10 @@ class TimerLoop:
         self._woken = anyio.Event()
         self._asleep = False
         self._starved = False
-        self._stopped = False
+        self._stopped: str | None = None
+        self._closed = False
+        self.claiming = False
+        """Whether the store is being asked for runs."""
         self._expecting = True
         self._look_for_pending = True
         self._waiting_first = False
@@ -68,6 +71,7 @@ class TimerLoop:
         self.contended = False
         """Whether something is due that was not to be had, twice."""
         self._wakes_at: int | None = None
+        self._noted: int | None = None
         self.next_wakeup: int | None = None
 
     @property
@@ -94,12 +98,18 @@ class TimerLoop:
         """Have another look if a job that was added or changed may be due before the loop wakes up."""
         if self._starved or self._paused() or due_at is None:
             return
-        if self._wakes_at is None or due_at < self._wakes_at:
+        if not self._asleep:  # it looks before it sleeps; waking it for each of many would keep it up all the time
+            self._noted = due_at if self._noted is None else min(due_at, self._noted)
+        elif self._wakes_at is None or due_at < self._wakes_at:
             self.wake()
 
-    def stop_firing(self) -> None:
-        """Claim nothing more; what was claimed goes on."""
-        self._stopped = True
+    def stop_firing(self, reason: str) -> None:
+        """Claim nothing more; what is being claimed just now is cancelled, and what was claimed goes on."""
+        self._stopped = reason
+
+    def close(self) -> None:
+        """Begin nothing more, even if the store should answer a claim yet: nobody would record its end."""
+        self._closed = True
 
     def slots_freed(self) -> None:
         """Have another look if the last one found no free slot."""
@@ -118,6 +128,8 @@ class TimerLoop:
                 seconds = self._trouble.delay()
             else:
                 self._trouble.succeeded("loop")
+                if self._noted is not None and (self.next_wakeup is None or self._noted < self.next_wakeup):
+                    self.wake()
             if seconds is None or seconds > 0:
                 await self._sleep(seconds)
 
@@ -133,11 +145,11 @@ class TimerLoop:
 
     async def _round(self) -> float | None:
         """Fire and start what can be; return for how many seconds there is nothing to do."""
-        self.next_wakeup = None
+        self.next_wakeup = self._noted = None
         again, self._again = self._again, False
         self.contended = False
         self._starved = self._pool.free <= 0
-        if self._starved or self._stopped or self._paused():
+        if self._starved or self._stopped is not None or self._paused():
             if not self._trouble.available:
                 await self._store.next_wakeup()  # only a call that succeeds ends the trouble
             return None
@@ -169,13 +181,15 @@ class TimerLoop:
 
     async def _fire(self) -> int:
         """Claim due jobs; return of how many something became."""
-        reserved = self._pool.reserve(BATCH)
+        node, reserved = self._node(), self._pool.reserve(BATCH)
         fired = Fired()
+        self.claiming = True
         try:
-            fired = await self._store.fire_due(self._node(), reserved, self._planner)
+            fired = await self._store.fire_due(node, reserved, self._planner(node))
         finally:
+            self.claiming = False
             self._pool.release(reserved - len(fired.starts))
-        self._dispatch(fired.starts)
+        self._dispatch(fired.starts, node)
         name = self._home.name
         self._announcer.verdicts(name, fired.verdicts)
         self._announcer.parked(name, fired.parked)
@@ -186,16 +200,27 @@ class TimerLoop:
     async def _start_pending(self) -> int:
         """Claim waiting runs; return how many."""
         self._look_for_pending = False
-        reserved = self._pool.reserve(BATCH)
+        node, reserved = self._node(), self._pool.reserve(BATCH)
         starts: list[Start] = []
+        self.claiming = True
         try:
-            starts = await self._store.start_pending(self._node(), reserved)
+            starts = await self._store.start_pending(node, reserved)
         finally:
+            self.claiming = False
             self._pool.release(reserved - len(starts))
-        self._dispatch(starts)
+        self._dispatch(starts, node)
         return len(starts)
 
-    def _dispatch(self, starts: Sequence[Start]) -> None:
-        if starts:
-            self._announcer.submitted(self._home.name, starts)
-            self._pool.submit(self._home, starts)
+    def _dispatch(self, starts: Sequence[Start], node: str) -> None:
+        """Hand runs that were claimed under that node's id to the runners."""
+        if not starts:
+            return
+        if self._closed or node != self._node():  # fenced off meanwhile: they belong to whoever recovers them
+            logger.warning("%d runs were claimed too late by node %s and are not begun", len(starts), node)
+            self._pool.release(len(starts))
+            return
+        self._announcer.submitted(self._home.name, starts)
+        self._pool.submit(self._home, starts)
+        if self._stopped is not None:
+            for start in starts:
+                self._pool.cancel(start.run.id, self._stopped)

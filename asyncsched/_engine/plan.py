@@ -283,14 +283,20 @@ class _Rows:
         )
 
     def start(self, instants: list[int], running: int, pending: int, cause: Cause) -> None:
-        """Turn the chosen instants into runs that start, runs that wait, or skipped fires."""
+        """Turn the chosen instants into runs that start, runs that wait, or skipped fires.
+
+        One starts at once, as a claim counts jobs; further ones with a slot of their job's wait for
+        one of the node's.
+        """
         policies = self._job.policies
         limit = None if policies.overlap == "allow" else policies.max_instances
         free = len(instants) if limit is None else limit - running - pending
+        state: RunState = "running"
         for instant in instants:
             if free > 0:
                 free -= 1
-                self._run(instant, "running", cause)
+                self._run(instant, state, cause)
+                state = "pending"
             elif pending < self._room(limit, running, len(instants)):
                 pending += 1
                 self._run(instant, "pending", cause)

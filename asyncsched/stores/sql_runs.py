@@ -1,17 +1,24 @@
 """Runs as rows, and back."""
 
-from typing import TYPE_CHECKING, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import msgspec
 
 from asyncsched.errors import SerializationError
 from asyncsched.run import RunError, RunRecord
 from asyncsched.stores.sql import Row, read_column, readable_text, storable
+from asyncsched.stores.sql_jobs import FIRST_INSTANT, LAST_INSTANT
 
 if TYPE_CHECKING:
     from asyncsched.codec import Codec
 
 __all__ = ["RunRows"]
+
+_INSTANTS: Final = (3, 4, 10, 11, 12)
+"""Where a row of `RUN_COLUMNS` holds instants: fire_time, scheduled_time, started_at, finished_at, until."""
+_COUNTS: Final = (7, 8)
+"""Where it holds attempt and lost_count."""
+_MOST: Final = 2**53
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_error = msgspec.json.Decoder(RunError).decode
@@ -84,6 +91,7 @@ class RunRows:
         Raises:
             SerializationError: a part cannot be read.
         """
+        _check_numbers(row)
         error, args, kwargs = row[16:19]
         record = self._run(row, None if error is None else read_column(_decode_error, error, "error"))
         if args is None and kwargs is None:
@@ -101,7 +109,7 @@ class RunRows:
         except SerializationError as unreadable:
             reason = readable_text(row[14])
             shown = f"{unreadable}" if reason is None else f"{reason}; {unreadable}"
-            return msgspec.structs.replace(self._run(row, None), reason=shown)
+            return msgspec.structs.replace(self._run(_with_sound_numbers(row), None), reason=shown)
 
     @staticmethod
     def _run(row: Row, error: RunError | None) -> RunRecord:
@@ -124,3 +132,32 @@ class RunRows:
             result=row[15],
             error=error,
         )
+
+
+def _check_numbers(row: Row) -> None:
+    """Refuse a row whose instants are none, or whose counts cannot be counted on.
+
+    Raises:
+        SerializationError: it is so.
+    """
+    for index in _INSTANTS:
+        if not _is_instant(row[index]):
+            raise SerializationError(f"the stored instant {row[index]!r:.100} lies outside the years 1 to 9999")
+    for index in _COUNTS:
+        if not 0 <= row[index] <= _MOST:
+            raise SerializationError(f"the stored count {row[index]!r:.100} is none")
+
+
+def _is_instant(value: object) -> bool:
+    return value is None or (isinstance(value, int) and FIRST_INSTANT <= value <= LAST_INSTANT)
+
+
+def _with_sound_numbers(row: Row) -> Row:
+    """Return a row in which the epoch and zero stand for numbers that are none."""
+    sound: list[Any] = list(row)
+    for index in _INSTANTS:
+        if not _is_instant(row[index]):
+            sound[index] = 0
+    for index in _COUNTS:
+        sound[index] = min(max(row[index], 0), _MOST)
+    return tuple(sound)

@@ -61,7 +61,9 @@ _PENDING_COUNTS: Final = "SELECT job_id, count(*) FROM runs WHERE state = 'pendi
 _CLAIM: Final = "UPDATE runs SET state = 'running', node = ?, attempt = ?, started_at = ? WHERE number = ?"
 _CANCEL: Final = "UPDATE runs SET state = 'cancelled', finished_at = ?, reason = 'its job is gone' WHERE number = ?"
 _FAIL: Final = "UPDATE runs SET state = 'failed', finished_at = ?, reason = ? WHERE number = ?"
-_PARK: Final = "UPDATE jobs SET state = 'parked', reason = ?, version = version + 1 WHERE number = ?"
+_PARK: Final = (
+    f"UPDATE jobs SET state = 'parked', reason = ?, version = min(version, {_HIGHEST - 1}) + 1 WHERE number = ?"
+)
 _HELD: Final = "WHERE id = ? AND node = ? AND attempt = ? AND state = 'running'"
 _END: Final = f"UPDATE runs SET state = ?, started_at = ?, finished_at = ?, reason = ?, result = ?, error = ? {_HELD}"
 _FINISH: Final = (

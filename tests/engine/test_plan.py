@@ -114,17 +114,15 @@ def chosen_by(coalesce: Coalesce, left: list[int], max_catchup: int) -> list[int
 
 
 def admitted(policies: Policies, chosen: int, running: int, pending: int) -> list[str]:
-    """Say what becomes of the chosen instants, one after the other."""
+    """Say what becomes of the chosen instants, one after the other; of those with a slot the first starts at once."""
     limit = None if policies.overlap == "allow" else policies.max_instances
-    states: list[str] = []
-    for _ in range(chosen):
-        starting = states.count("running")
-        if limit is None or running + pending + starting < limit:
-            states.append("running")
-        elif pending + states.count("pending") < room(policies.overlap, chosen, running, limit):
-            states.append("pending")
-        else:
-            states.append("skipped")
+    slots = chosen if limit is None else max(0, min(chosen, limit - running - pending))
+    states = ["running", *["pending"] * (slots - 1)] if slots else []
+    waiting = 0
+    while len(states) < chosen:
+        waiting += 1
+        has_room = limit is not None and pending + waiting <= room(policies.overlap, chosen, running, limit)
+        states.append("pending" if has_room else "skipped")
     return states
 
 
