@@ -36,8 +36,8 @@ class Authoring:
     async def add(self, specs: Sequence[JobSpec], store: str, *, replace_existing: bool) -> list[Placed]:
         """Add jobs to one store, all or none."""
         life = self._life
-        definitions = life.definitions()
-        if not life.running:
+        definitions, running = life.definitions(), life.running
+        if not running:
             await life.staging.open(store, life.parts.stores)
         definitions.place(store)
         held: list[str] = []
@@ -47,12 +47,12 @@ class Authoring:
             for spec in specs:
                 held.extend(life.temporary.hold(spec.func))
                 records.append(definitions.define(spec, around))
-            if not life.running and life.parts.stores[store].persistent:
+            if not running and life.parts.stores[store].persistent:
                 life.staging.check(records)
             placed = await definitions.add(records, store, replace_existing=replace_existing)
         finally:
             life.temporary.release(held)
-        if replace_existing and not life.running:
+        if replace_existing and not running:
             life.staging.note([record.id for record in records])
         return placed
 
