@@ -6,6 +6,7 @@ and output goes where standard error goes. Whatever a job or a child of its prin
 """
 
 import contextlib
+import functools
 import ctypes
 import io
 import os
@@ -208,13 +209,14 @@ def _die_with(parent: int) -> None:
 
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     """Move the pipes to descriptors that neither user code nor its children see."""
-    calls, answers = os.dup(0), os.dup(1)  # next to each other, as nothing else has been opened yet
+    calls, answers = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: os.closerange(calls, answers + 1))
+        for pipe in (calls, answers):
+            os.register_at_fork(after_in_child=functools.partial(os.close, pipe))
     output: Any = sys.stdout
     with contextlib.suppress(AttributeError):  # a start-up file may have replaced it
         output.reconfigure(line_buffering=True)
