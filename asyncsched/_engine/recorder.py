@@ -145,15 +145,14 @@ class Recorder:
 
     async def run(self) -> None:
         """Write outcomes as they come; runs until cancelled."""
-        while True:
-            if not self._queue:
-                self._arrived = anyio.Event()
-                await self._arrived.wait()
-            try:
+        try:
+            while True:
+                if not self._queue:
+                    self._arrived = anyio.Event()
+                    await self._arrived.wait()
                 await self._write()
-            except Exception:
-                self._broken = True
-                raise
+        finally:
+            self._broken = True
 
     async def _write(self) -> None:
         batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]

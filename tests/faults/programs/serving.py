@@ -31,7 +31,7 @@ async def stubborn() -> None:
     while True:
         try:
             await anyio.sleep(0.01)
-        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103, PERF203
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103
             pass
 
 
