@@ -1,6 +1,5 @@
 """The executor of coroutine functions: the event loop itself."""
 
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, final
 
 from asyncsched._engine.bridge import native_cancellations
@@ -12,6 +11,7 @@ from asyncsched.run import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CoroutineType
 
 __all__ = ["AsyncExecutor"]
 
@@ -41,10 +41,12 @@ class AsyncExecutor:
         """Refuse further runs; those under way go on. Again without harm."""
         self._native_cancellations = None
 
-    def run(self, call: Call) -> Coroutine[Any, Any, Outcome]:
+    def run(self, call: Call) -> "CoroutineType[Any, Any, Outcome]":
         """Make one attempt; before `start` and after `stop` the outcome is a failure that says so."""
         # Not a coroutine function itself: one frame less on the way of every run.
-        return _refused(self) if self._native_cancellations is None else run_on_loop(call, self._native_cancellations)
+        counted = self._native_cancellations
+        made: Any = _refused(self) if counted is None else run_on_loop(call, counted)
+        return made  # type checkers disagree on the type of what a coroutine function returns
 
     def abandoned(self) -> int:
         """Return 0: no attempt outlives its cancellation here."""

@@ -51,6 +51,7 @@ async def run_on_loop(call: Call, native_cancellations: Callable[[], int]) -> Ou
     """
     context = copy_context()
     context.run(_set_scope, call.scope)
+    job: Any
     try:
         value = context.run(call.func, *call.args, **call.kwargs)
         job = value if type(value) is CoroutineType else _to_await(value)

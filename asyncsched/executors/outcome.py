@@ -48,8 +48,19 @@ _PACKAGE: Final = str(Path(__file__).parent.parent) + os.sep
 
 
 def failed(error: BaseException) -> Outcome:
-    """Return the outcome of an attempt that raised; never raises itself."""
-    return Outcome("failed", error=describe_exception(error), exception=error)
+    """Return the outcome of an attempt that raised; never raises itself.
+
+    An exception that does not tell its class is left out of it: those who look at an outcome's
+    exception ask that first.
+    """
+    return Outcome("failed", error=describe_exception(error), exception=error if _tells_its_class(error) else None)
+
+
+def _tells_its_class(error: BaseException) -> bool:
+    try:
+        return error.__class__ is type(error)
+    except BaseException:  # noqa: BLE001 - an exception may override anything
+        return False
 
 
 def refused(error: Exception) -> Outcome:
@@ -81,12 +92,12 @@ def describe_exception(error: BaseException) -> RunError:
     marker; lone surrogates and NULs are escaped. Frames of asyncsched above the first frame of the
     job are left out. The time taken is bounded, whatever the exception is made of.
     """
+    message = _message(error, MESSAGE_BYTES)
     try:
-        message = _message(error, MESSAGE_BYTES)
         text = "\n".join(islice(_chain(error), 4 * TRACEBACK_BYTES // 16))
-        return RunError(_type_name(error), message, storable(text, TRACEBACK_BYTES))
-    except BaseException:  # noqa: BLE001 - an exception may override anything; its name is still worth keeping
-        return RunError(_type_name(error), "<the exception could not be described>")
+    except BaseException:  # noqa: BLE001 - an exception may override anything; the rest is still worth keeping
+        text = "<the traceback could not be read>"
+    return RunError(_type_name(error), message, storable(text, TRACEBACK_BYTES))
 
 
 def storable(text: str, limit: int) -> str:
@@ -109,10 +120,12 @@ def _cut(head: str, tail: str, length: int) -> str:
 
 
 def _type_name(error: BaseException) -> str:
-    kind = type(error)
-    module: object = kind.__module__
-    name = kind.__qualname__ if module == "builtins" else f"{module!s}.{kind.__qualname__}"
-    return storable(name, _TYPE_BYTES)
+    try:
+        module: object = type(error).__module__
+        name = type(error).__qualname__
+        return storable(name if module == "builtins" else f"{module!s}.{name}", _TYPE_BYTES)
+    except BaseException:  # noqa: BLE001 - a class may override these as well
+        return "<a class without a name>"
 
 
 def _message(error: BaseException, limit: int) -> str:

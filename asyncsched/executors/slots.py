@@ -101,7 +101,9 @@ class Slots(Generic[W]):
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise
-        if not turn.granted:
+        if self._closed:
+            if turn.granted:  # just before it was closed
+                self._pass_on()
             raise self._closed_error()
 
     def _pass_on(self) -> None:

@@ -31,11 +31,9 @@ class _Attempt:
     def __call__(self) -> Outcome:
         call = self._call
         try:
-            value = self._context.run(call.func, *call.args, **call.kwargs)
+            return returned(self._context.run(call.func, *call.args, **call.kwargs))
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
             return failed(error)
-        else:
-            return returned(value)
         finally:
             self.finished = True
 
