@@ -60,6 +60,7 @@ class Definitions:
         new_id: Callable[[], str],
         announcer: Announcer,
         changed: Callable[[str, JobRecord | None], None],
+        removed: Callable[[str, str | None], None],
     ) -> None:
         self._places = places
         self._durable = durable
@@ -72,6 +73,7 @@ class Definitions:
         self._new_id = new_id
         self._announcer = announcer
         self._changed = changed
+        self._removed = removed
 
     def place(self, name: str) -> JobStore:
         """Return the store of that name.
@@ -215,6 +217,7 @@ class Definitions:
         for name, store in tuple(self._places.items()):
             waiting = await store.query_runs(job_id=job_id, state="pending", limit=QUEUE_LIMIT)
             if await store.remove([job_id]):
+                self._removed(name, job_id)
                 self._announcer.job_events(events.JobRemoved, name, (job_id,), reason="removed")
                 await self._tell_cancelled(name, store, waiting)
                 self._changed(name, None)
@@ -232,6 +235,7 @@ class Definitions:
         """Remove every job of one store or of all, and tell of it."""
         for name in list(self._places) if store is None else [store]:
             await self.place(name).remove(None)
+            self._removed(name, None)
             self._temporary.removed_all(name)
             self._announcer.store_event(events.AllJobsRemoved, name)
             self._changed(name, None)

@@ -168,6 +168,21 @@ class RunnerPool:
             if home is None or assignment.home is home:
                 self.cancel(run_id, reason)
 
+    def withdraw(self, store: str, job_id: str | None, reason: str, *, manual: bool) -> None:
+        """Cancel the runs of a job, or of all jobs of a store, that are claimed and not begun yet.
+
+        Args:
+            store: the name of the store.
+            job_id: the job; ``None`` for all.
+            reason: what is recorded.
+            manual: whether that goes for runs that someone asked for as well.
+        """
+        for assignment in tuple(self.active.values()):
+            job, run = assignment.start.job, assignment.start.run
+            is_meant = assignment.home.name == store and job_id in (None, job.id)
+            if is_meant and assignment.scope is None and (manual or run.cause != "manual"):
+                assignment.cancel(reason)
+
     def refuse(self, reason: str) -> None:
         """Cancel every run of this node, and those that are still to be submitted."""
         self._refusal = reason
@@ -288,7 +303,7 @@ class RunnerPool:
             logger.exception("run %s could not be executed by %r", assignment.start.run.id, job.executor)
             outcome = _failed(f"executor {job.executor!r}: {type(error).__name__}: {error}")
         finally:
-            if assignment.cancel_reason is not None:
+            if cancelled_runs:
                 cancelled_runs.discard(assignment.start.run.id)
         self._settle(assignment, outcome, now, None)
         return not isinstance(outcome.exception, self._cancelled)  # a task that a job cancelled natively stays marked

@@ -159,9 +159,14 @@ class Life:
         """Move what was added before the start into the open stores, and reconcile what is declared."""
 
         def changed(store: str, job: JobRecord | None) -> None:
+            if job is not None and job.state == "paused":
+                engine.pool.withdraw(store, job.id, "the job was paused", manual=False)
             engine.units[store].loop.rescheduled(None if job is None else job.due_at)
 
-        definitions = self._make_definitions(engine.places, engine.announcer, changed)
+        def removed(store: str, job_id: str | None) -> None:
+            engine.pool.withdraw(store, job_id, "the job was removed", manual=True)
+
+        definitions = self._make_definitions(engine.places, engine.announcer, changed, removed)
         await self.staging.move_into(definitions)
         await definitions.reconcile(self.authoring.declared)
         self._definitions = definitions
@@ -298,13 +303,14 @@ class Life:
 
     def _staged_definitions(self) -> Definitions:
         mute = Announcer(Broadcast(), self.clock, "", self.temporary.removed)
-        return self._make_definitions(self.staging.places, mute, lambda _store, _job: None)
+        return self._make_definitions(self.staging.places, mute, lambda _store, _job: None, lambda _store, _id: None)
 
     def _make_definitions(
         self,
         places: Mapping[str, JobStore],
         announcer: Announcer,
         changed: Callable[[str, JobRecord | None], None],
+        removed: Callable[[str, str | None], None],
     ) -> Definitions:
         return Definitions(
             places=places,
@@ -318,4 +324,5 @@ class Life:
             new_id=new_job_id,
             announcer=announcer,
             changed=changed,
+            removed=removed,
         )
