@@ -1,5 +1,7 @@
 """A programming error in a service ends the scheduler: loudly, truthfully, in order, and nothing else."""
 
+# ruff: noqa: PT012 - what is raised comes out of a block that lives a whole life
+
 import logging
 
 import anyio

@@ -46,7 +46,8 @@ async def test_whatever_jobs_raise_a_hundred_neighbours_run_on() -> None:
         done.add(number)
 
     async def bad(number: int) -> None:
-        raise MISCHIEF[number]()
+        error = MISCHIEF[number]()
+        raise error
 
     async with running(Scheduler()) as s:
         for number in range(100):
@@ -74,9 +75,9 @@ async def test_a_listener_that_raises_gets_the_next_event_all_the_same(
 
     async with running(Scheduler()) as s:
         s.add_listener(listen, JobExecuted)
-        for id in ("one", "two"):
-            await s.add_job(nothing, id=id)
-            await until(lambda id=id: id in heard)  # type: ignore[misc]
+        for job_id in ("one", "two"):
+            await s.add_job(nothing, id=job_id)
+            await until(lambda job_id=job_id: job_id in heard)  # type: ignore[misc]
         assert s.state == "running"
     assert sum("raised for" in record.message for record in caplog.records) == 2
 
@@ -167,7 +168,7 @@ async def test_a_fork_is_told_that_it_is_one() -> None:
                 os.write(writer, said.encode())
             finally:
                 os._exit(0)
-        os.waitpid(child, 0)
+        os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
         assert b"before a fork" in os.read(reader, 1000)
         os.close(reader)
         os.close(writer)

@@ -1,13 +1,15 @@
 """SIGINT and SIGTERM in `Scheduler.run`: drained, cut short, never hanging, without a traceback."""
 
 import signal
-import subprocess
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.faults.processes import program, wait_for_line
+
+if TYPE_CHECKING:
+    import subprocess
 
 backends = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 

@@ -52,14 +52,14 @@ def full(path: Path, store: SQLiteJobStore) -> Undo:
     assert session is not None
     pages = session.connection.execute("PRAGMA page_count").fetchone()[0]
     session.connection.execute(f"PRAGMA max_page_count = {pages}")
-    return lambda: session.connection.execute("PRAGMA max_page_count = 1000000") and None
+    return lambda: session.connection.execute("PRAGMA max_page_count = 1000000").close()
 
 
 def read_only(path: Path, store: SQLiteJobStore) -> Undo:
     session = store._session
     assert session is not None
     session.connection.execute("PRAGMA query_only = ON")
-    return lambda: session.connection.execute("PRAGMA query_only = OFF") and None
+    return lambda: session.connection.execute("PRAGMA query_only = OFF").close()
 
 
 @pytest.mark.parametrize("trouble", [locked, replaced, full, read_only])

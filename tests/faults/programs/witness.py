@@ -106,7 +106,7 @@ async def add_jobs(s: Scheduler) -> None:
     if options.jobs:
         known = {run.job_id for run in await s.get_runs(limit=100_000)} | {job.id for job in await s.get_jobs()}
         ids = [f"{options.prefix}-{number:04}" for number in range(options.jobs)]
-        await s.add_jobs([JobSpec(work, id=id, on_lost=options.on_lost) for id in ids if id not in known])
+        await s.add_jobs([JobSpec(work, id=one, on_lost=options.on_lost) for one in ids if one not in known])
     if options.every is not None:
         await s.add_job(
             work,
