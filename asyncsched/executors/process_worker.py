@@ -6,8 +6,8 @@ and output goes where standard error goes. Whatever a job or a child of its prin
 """
 
 import contextlib
-import functools
 import ctypes
+import functools
 import io
 import os
 import pickle
