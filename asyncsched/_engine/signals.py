@@ -25,10 +25,10 @@ async def stopped_by_signals(engine: Callable[[], Engine | None]) -> AsyncGenera
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    error: Exception | None = None
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with anyio.create_task_group() as group:
             group.start_soon(_receive, signals, engine)
-            error: Exception | None = None
             try:
                 yield
             except Exception as raised:  # noqa: BLE001 - raised out there, where no group wraps it

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
-import anyio.lowlevel
 
 from asyncsched import Scheduler
 from asyncsched.stores import JobStore, MemoryJobStore, SQLiteJobStore

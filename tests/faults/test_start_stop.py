@@ -241,7 +241,7 @@ async def test_events_tell_of_each_life_and_streams_end_with_it() -> None:
         async with running(s):
             pass
         with anyio.fail_after(WAIT_S):
-            kinds = [type(event) async for event in stream]
+            kinds: list[type[Event]] = [type(event) async for event in stream]
     assert kinds == [SchedulerStarted, SchedulerShutdown]
 
 
