@@ -29,6 +29,7 @@ logger: Final = getLogger("asyncsched")
 TRUST_MARGIN_S: Final = 5.0
 """How long before the end of its lease a node stops trusting itself."""
 
+LONGEST_REST_S: Final = 10.0
 PRUNE_BATCH: Final = 1000
 PRUNE_BATCHES: Final = 50
 """How many rows one removal takes, and how many removals one beat makes at most."""
@@ -126,7 +127,7 @@ class Lease:
     async def _rest(self) -> None:
         self._resting = True
         try:
-            await self._clock.sleep(min(self._trouble.delay(), self._lease_us / 3_000_000))
+            await self._clock.sleep(min(self._trouble.delay(), self._lease_us / 3_000_000, self._trusted_for()))
         finally:
             self._resting = False
 
@@ -190,6 +191,11 @@ class Lease:
     def _is_trusted(self) -> bool:
         """Tell whether nobody can have given this node up; a store of our own has nobody who would."""
         return not self._store.shared or self._clock.monotonic() < self._trusted_until
+
+    def _trusted_for(self) -> float:
+        """Return for how many seconds the node may go on without another try: none of its runs outlives the trust."""
+        left_s = self._trusted_until - self._clock.monotonic()
+        return left_s + 0.001 if self._joined and left_s > 0 else LONGEST_REST_S
 
     def _trust_end(self) -> float:
         lease_s = self._lease_us / 1_000_000
