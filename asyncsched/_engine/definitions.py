@@ -4,12 +4,13 @@ Before the start the places are staging stores in memory; `Definitions.write_sta
 added there into the real ones.
 """
 
+import contextlib
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import tzinfo
 from logging import getLogger
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, cast, final, get_args
+from typing import Any, Final, NamedTuple, TypeVar, cast, final, get_args
 
 from asyncsched import events
 from asyncsched._engine.announcer import Announcer
@@ -18,7 +19,7 @@ from asyncsched._engine.define import ExhaustedTriggerError, Surroundings, defin
 from asyncsched._engine.plan import QUEUE_LIMIT
 from asyncsched._engine.temporary import TemporaryTasks
 from asyncsched.clock import Clock, to_datetime
-from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError
+from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError, StoreUnavailableError
 from asyncsched.executors.base import Executor
 from asyncsched.job import JobRecord, JobState, Policies
 from asyncsched.run import RunRecord
@@ -27,6 +28,8 @@ from asyncsched.stores.base import Change, JobStore
 from asyncsched.tasks import TaskRegistry
 
 __all__ = ["Definitions", "Placed"]
+
+T = TypeVar("T")
 
 logger: Final = getLogger("asyncsched")
 
@@ -157,12 +160,12 @@ class Definitions:
         Raises:
             JobNotFoundError: no store has it.
         """
-        _check_id(job_id)
-        for name, store in tuple(self._places.items()):
+
+        async def ask(name: str, store: JobStore) -> Placed | None:
             found = await store.get([job_id])
-            if found:
-                return Placed(name, found[0])
-        raise JobNotFoundError(job_id, await self._nearest(job_id))
+            return Placed(name, found[0]) if found else None
+
+        return await self._anywhere(job_id, ask)
 
     async def query(
         self,
@@ -198,14 +201,16 @@ class Definitions:
             JobNotFoundError: no store has it.
             Whatever ``change`` raises; nothing is changed then.
         """
-        _check_id(job_id)
-        for name, store in tuple(self._places.items()):
+
+        async def ask(name: str, store: JobStore) -> Placed | None:
             updated = await store.update([job_id], change)
-            if updated:
-                self._announcer.job_events(event, name, (job_id,), **fields)
-                self._changed(name, updated[0])
-                return Placed(name, updated[0])
-        raise JobNotFoundError(job_id, await self._nearest(job_id))
+            if not updated:
+                return None
+            self._announcer.job_events(event, name, (job_id,), **fields)
+            self._changed(name, updated[0])
+            return Placed(name, updated[0])
+
+        return await self._anywhere(job_id, ask)
 
     async def remove(self, job_id: str) -> None:
         """Remove one job and tell of it.
@@ -213,15 +218,38 @@ class Definitions:
         Raises:
             JobNotFoundError: no store has it.
         """
-        _check_id(job_id)
-        for name, store in tuple(self._places.items()):
+
+        async def ask(name: str, store: JobStore) -> bool | None:
             waiting = await store.query_runs(job_id=job_id, state="pending", limit=QUEUE_LIMIT)
-            if await store.remove([job_id]):
-                self._removed(name, job_id)
-                self._announcer.job_events(events.JobRemoved, name, (job_id,), reason="removed")
-                await self._tell_cancelled(name, store, waiting)
-                self._changed(name, None)
-                return
+            if not await store.remove([job_id]):
+                return None
+            self._removed(name, job_id)
+            self._announcer.job_events(events.JobRemoved, name, (job_id,), reason="removed")
+            await self._tell_cancelled(name, store, waiting)
+            self._changed(name, None)
+            return True
+
+        await self._anywhere(job_id, ask)
+
+    async def _anywhere(self, job_id: str, ask: Callable[[str, JobStore], Awaitable[T | None]]) -> T:
+        """Return what the first store that has the job answers; one that is away is passed over.
+
+        Raises:
+            JobNotFoundError: no store has it.
+            StoreUnavailableError: none has it, and one could not be asked.
+        """
+        _check_id(job_id)
+        away: StoreUnavailableError | None = None
+        for name, store in tuple(self._places.items()):
+            try:
+                answer = await ask(name, store)
+            except StoreUnavailableError as error:
+                away = error
+                continue
+            if answer is not None:
+                return answer
+        if away is not None:
+            raise away
         raise JobNotFoundError(job_id, await self._nearest(job_id))
 
     async def _tell_cancelled(self, name: str, store: JobStore, waiting: Sequence[RunRecord]) -> None:
@@ -272,7 +300,9 @@ class Definitions:
             return
         ids = [record.id for record in records]
         for name, other in tuple(self._places.items()):
-            if name != store:
+            if name == store:
+                continue
+            with contextlib.suppress(StoreUnavailableError):  # one that is away must not hold up the others
                 taken = await other.get(ids)
                 if taken:
                     raise JobExistsError(job.id for job in taken)
