@@ -45,8 +45,8 @@ class AsyncExecutor:
         """Make one attempt; before `start` and after `stop` the outcome is a failure that says so."""
         # Not a coroutine function itself: one frame less on the way of every run.
         counted = self._native_cancellations
-        made: Any = _refused(self) if counted is None else run_on_loop(call, counted)
-        return made  # type checkers disagree on the type of what a coroutine function returns
+        # What a coroutine function returns is a CoroutineType to pyright, and a Coroutine to mypy.
+        return _refused(self) if counted is None else run_on_loop(call, counted)  # type: ignore[return-value]
 
     def abandoned(self) -> int:
         """Return 0: no attempt outlives its cancellation here."""
