@@ -198,9 +198,9 @@ def test_names_of_the_modules(module: str, names: str) -> None:
 
 @pytest.mark.parametrize(("name", "fields"), EVENTS.items())
 def test_events_are_frozen_and_have_their_fields(name: str, fields: str) -> None:
-    event = getattr(events, name)
+    event: Any = getattr(events, name)
     assert issubclass(event, events.Event)
-    assert event.__dataclass_params__.frozen
+    assert vars(event)["__dataclass_params__"].frozen
     declared = dataclasses.fields(event)
     assert {field.name for field in declared} >= {"at", "node", *fields.split()}
     assert all(field.kw_only for field in declared)

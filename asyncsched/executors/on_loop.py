@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from logging import getLogger
 from types import CoroutineType, coroutine
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import anyio
 
@@ -54,7 +54,7 @@ async def run_on_loop(call: Call, native_cancellations: Callable[[], int]) -> Ou
     job: Any
     try:
         value = context.run(call.func, *call.args, **call.kwargs)
-        job = value if type(value) is CoroutineType else _to_await(value)
+        job = cast("Any", value if type(value) is CoroutineType else _to_await(value))
         outcome = returned(value) if job is None else None
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
         outcome, job = _outcome_of(error), None

@@ -81,7 +81,7 @@ def returned(value: Any) -> Outcome:
         remedy = "give it to the executor 'async', or call a plain function"
     else:
         remedy = "return a plain value; iterate or await inside of the job"
-    name = storable(type(value).__name__, _TYPE_BYTES)
+    name = storable(cast("Any", value).__class__.__name__, _TYPE_BYTES)
     return refused(TypeError(f"the job returned a {name} that nobody runs, so its body did not run; {remedy}"))
 
 
@@ -146,7 +146,7 @@ def _shows_too_much(error: BaseException, limit: int) -> bool:
 
 
 def _is_long(part: object, limit: int) -> bool:
-    return isinstance(part, _SIZED) and len(part) > limit
+    return isinstance(part, _SIZED) and len(cast("Any", part)) > limit
 
 
 def _short_arguments(error: BaseException, limit: int) -> str:

@@ -82,7 +82,7 @@ def test_every_due_instant_has_one_verdict_and_it_is_the_right_one(
     assert planned.due_at == scheduled_time("job", policies, job.trigger, due[-1] + period)
     assert planned.skip_until is None
 
-    left = []
+    left: list[int] = []
     for instant in due:
         row = next(row for row in rows if row.fire_time <= instant <= (row.until or row.fire_time))
         scheduled = scheduled_time("job", policies, job.trigger, instant)
