@@ -96,9 +96,12 @@ async def test_an_answer_reaches_all_who_wait_before_or_after(anyio_backend: obj
 async def test_calls_from_threads_come_in_order_in_the_thread_of_the_loop(anyio_backend: object) -> None:
     soon, called, finished = soon_from_threads(), list[tuple[int, int]](), anyio.Event()
 
+    def note(number: int) -> None:
+        called.append((number, threading.get_ident()))
+
     def call() -> None:
         for number in range(50):
-            soon(lambda number: called.append((number, threading.get_ident())), number)
+            soon(note, number)
         soon(finished.set)
 
     threading.Thread(target=call).start()

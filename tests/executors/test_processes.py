@@ -212,7 +212,7 @@ async def test_what_a_job_prints_does_not_break_in(
     await executor.start()
     await executor.run(call_of(print, "printed by a job", end="\n"))
     await executor.run(call_of(os.write, 1, b"\x00\x00\x00\x00\x00\x00\x00\x03abc"))
-    await executor.run(call_of(os.system, "echo printed by a child"))
+    await executor.run(call_of(subprocess.call, ["echo", "printed by a child"]))
     await check_that_it_works(executor)
     await executor.stop()
 
@@ -246,12 +246,14 @@ def work_on(path: str) -> None:
 
 async def test_a_cancelled_run_is_killed_with_what_it_started(processes: ProcessExecutor, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
+    ids: list[int] = []
 
     async with anyio.create_task_group() as group:
         group.start_soon(processes.run, call_of(work_on, str(begun)))
         ids = [int(word) for word in (await file_of(begun)).split()]
         group.cancel_scope.cancel()
 
+    assert len(ids) == 2
     for process in ids:
         await gone(process)
     assert processes.abandoned() == 0
