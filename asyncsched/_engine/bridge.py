@@ -10,6 +10,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from queue import SimpleQueue
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar, cast, final
 
@@ -20,6 +21,7 @@ __all__ = [
     "SoonCaller",
     "WorkerThread",
     "forgive_native_cancellations",
+    "leave_loop",
     "loop_identity",
     "loop_name",
     "native_cancellations",
@@ -48,6 +50,13 @@ def loop_identity() -> object:
 
         return trio.lowlevel.current_trio_token()
     return asyncio.get_running_loop()
+
+
+def leave_loop(context: Context) -> None:
+    """Let code that runs in a copied context, in a thread of its own, begin an event loop of its own."""
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:  # otherwise the copy still names the loop that it was made in
+        context.run(sniffio.current_async_library_cvar.set, None)
 
 
 def spawn_host(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:

@@ -140,7 +140,7 @@ def _outcome_of(error: BaseException) -> Outcome | None:
 
 def _holds_cancellation(error: BaseException) -> bool:
     """Tell whether it is a cancellation, or a group with one somewhere inside; no user code is asked."""
-    cancelled = anyio.get_cancelled_exc_class()
+    cancelled = anyio.get_cancelled_exc_class()  # noqa: ASYNC118 - asked once for the whole group
     rest = [error]
     while rest:
         kind = type(one := rest.pop())  # isinstance would ask the exception for its class

@@ -92,7 +92,7 @@ class ProcessExecutor:
     async def stop(self) -> None:
         """End every worker, busy ones by killing them, and see them gone within seconds. Again without harm."""
         endings = self._let_go()
-        with anyio.move_on_after(_STOP_SECONDS, shield=True):  # told to end already: this only sees them gone
+        with anyio.move_on_after(_STOP_SECONDS, shield=True):  # noqa: ASYNC912 - only sees gone what was told to end
             for ending in endings:
                 await ending.wait()
 

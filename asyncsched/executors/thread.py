@@ -4,7 +4,7 @@ import os
 from contextvars import Context, copy_context
 from typing import Final, final
 
-from asyncsched._engine.bridge import WorkerThread, loop_identity
+from asyncsched._engine.bridge import WorkerThread, leave_loop, loop_identity
 from asyncsched.context import scope_var
 from asyncsched.errors import ConfigurationError
 from asyncsched.executors.base import Call
@@ -101,6 +101,7 @@ class ThreadExecutor:
             return refused(error)
         context = copy_context()
         context.run(scope_var.set, call.scope)
+        leave_loop(context)
         attempt = _Attempt(call, context)
         reply = thread.submit(attempt, lambda: _take_back(slots, thread))
         try:

@@ -290,3 +290,16 @@ def test_a_stuck_thread_does_not_keep_the_interpreter_from_exiting(backend: str)
     ended = subprocess.run(program, capture_output=True, text=True, timeout=WAIT_S, check=False)
 
     assert (ended.returncode, ended.stdout) == (0, "1 abandoned\n"), ended.stderr
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_a_job_in_a_thread_may_run_a_loop_of_its_own(threads: ThreadExecutor, backend: str) -> None:
+    def run_a_loop() -> str:
+        async def main() -> str:
+            await anyio.sleep(0)
+            return "done"
+
+        return anyio.run(main, backend=backend)
+
+    outcome = await threads.run(call_of(run_a_loop))
+    assert (outcome.kind, outcome.value) == ("succeeded", "done")
