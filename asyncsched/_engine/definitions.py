@@ -208,6 +208,7 @@ class Definitions:
                 return None
             self._announcer.job_events(event, name, (job_id,), **fields)
             self._changed(name, updated[0])
+            self._changed(name, None)  # more runs may be allowed at once than before
             return Placed(name, updated[0])
 
         return await self._anywhere(job_id, ask)

@@ -159,9 +159,13 @@ class Life:
         """Move what was added before the start into the open stores, and reconcile what is declared."""
 
         def changed(store: str, job: JobRecord | None) -> None:
+            loop = engine.units[store].loop
             if job is not None and job.state == "paused":
                 engine.pool.withdraw(store, job.id, "the job was paused", manual=False)
-            engine.units[store].loop.rescheduled(None if job is None else job.due_at)
+            if job is None:
+                loop.glance()
+            else:
+                loop.rescheduled(job.due_at)
 
         def removed(store: str, job_id: str | None) -> None:
             engine.pool.withdraw(store, job_id, "the job was removed", manual=True)
