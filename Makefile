@@ -28,7 +28,7 @@ lint: .venv/.ready
 types: .venv/.ready
 	$(run) -m mypy
 	$(run) -m pyright
-	$(run) -m pyright --verifytypes asyncsched --ignoreexternal
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(run) -m pyright --verifytypes asyncsched --ignoreexternal
 
 coverage: .venv/.ready
 	$(run) -m coverage erase

@@ -62,7 +62,7 @@ class JobNotFoundError(AsyncschedError, LookupError):
 
     def __init__(self, job_id: str, nearest: Iterable[str] = ()) -> None:
         self.job_id = job_id
-        self.nearest = tuple(nearest)
+        self.nearest: tuple[str, ...] = tuple(nearest)
         hint = f"; nearest ids: {', '.join(map(repr, self.nearest))}" if self.nearest else ""
         super().__init__(f"there is no job with the id {job_id!r}{hint}; get_jobs() lists them all")
 
@@ -83,7 +83,7 @@ class JobExistsError(AsyncschedError):
     """
 
     def __init__(self, job_ids: Iterable[str]) -> None:
-        self.job_ids = tuple(job_ids)
+        self.job_ids: tuple[str, ...] = tuple(job_ids)
         ids = ", ".join(map(repr, self.job_ids))
         super().__init__(
             f"a job with the id {ids} exists already; nothing was added; "
@@ -100,7 +100,7 @@ class TaskNotRegisteredError(AsyncschedError):
 
     def __init__(self, task: str, nearest: Iterable[str] = ()) -> None:
         self.task = task
-        self.nearest = tuple(nearest)
+        self.nearest: tuple[str, ...] = tuple(nearest)
         hint = f" (nearest names: {', '.join(map(repr, self.nearest))})" if self.nearest else ""
         super().__init__(
             f"the task {task!r} is not registered in this process{hint}; "

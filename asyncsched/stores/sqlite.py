@@ -62,7 +62,7 @@ class SQLiteJobStore:
             )
         if synchronous not in _SYNCHRONOUS:
             raise ConfigurationError(f"synchronous={synchronous!r} is not one of {', '.join(_SYNCHRONOUS)}")
-        self.busy_timeout = 8.0
+        self.busy_timeout: float = 8.0
         self._path = Path(path)
         self._synchronous = synchronous
         self._thread: DatabaseThread | None = None

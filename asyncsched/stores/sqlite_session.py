@@ -8,9 +8,9 @@ Everything here runs in the connection's thread. A session is never used by two 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 from asyncsched.errors import SerializationError, StoreUnavailableError
 from asyncsched.job import JobRecord
@@ -19,6 +19,9 @@ from asyncsched.stores.sql import DEFINITION_COLUMNS, RUN_COLUMNS, STATE_COLUMNS
 from asyncsched.stores.sql_jobs import JobRows
 from asyncsched.stores.sql_runs import RunRows
 from asyncsched.stores.sqlite_schema import prepare
+
+if TYPE_CHECKING:
+    from asyncsched.clock import Clock
 
 __all__ = ["DEFINITIONS", "RUNS", "STATES", "Session", "Stored", "columns", "marks"]
 
@@ -59,10 +62,10 @@ class Session:
 
     def __init__(self, path: Path, context: StoreContext) -> None:
         self.path = path
-        self.clock = context.clock
-        self.new_run_id = context.new_run_id
-        self.definitions = JobRows(context.codec)
-        self.runs = RunRows(context.codec)
+        self.clock: Clock = context.clock
+        self.new_run_id: Callable[[], str] = context.new_run_id
+        self.definitions: JobRows = JobRows(context.codec)
+        self.runs: RunRows = RunRows(context.codec)
         self.touched: set[str] = set()
         """Ids of jobs whose ledger grew since it was last pruned."""
         self.swept = False

@@ -36,7 +36,7 @@ class ManualClock:
     """
 
     def __init__(self, now: int = _LONG_AGO) -> None:
-        self.now = now
+        self.now: int = now
 
     def now_us(self) -> int:
         """Return the instant that it was set to."""

@@ -296,7 +296,7 @@ def test_a_stuck_thread_does_not_keep_the_interpreter_from_exiting(backend: str)
 async def test_a_job_in_a_thread_may_run_a_loop_of_its_own(threads: ThreadExecutor, backend: str) -> None:
     def run_a_loop() -> str:
         async def main() -> str:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             return "done"
 
         return anyio.run(main, backend=backend)

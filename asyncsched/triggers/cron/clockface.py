@@ -47,9 +47,9 @@ class TimesOfDay:
         self._seconds_ahead, self._seconds_behind = _ahead(pattern.seconds, 60), _behind(pattern.seconds, 60)
         self._per_minute = pattern.seconds.bit_count()
         self._per_hour = self._per_minute * pattern.minutes.bit_count()
-        self.total = self._per_hour * pattern.hours.bit_count()
-        self.first = self._hours_ahead[0] * 3600 + self._minutes_ahead[0] * 60 + self._seconds_ahead[0]
-        self.last = self._hours_behind[24] * 3600 + self._minutes_behind[60] * 60 + self._seconds_behind[60]
+        self.total: int = self._per_hour * pattern.hours.bit_count()
+        self.first: int = self._hours_ahead[0] * 3600 + self._minutes_ahead[0] * 60 + self._seconds_ahead[0]
+        self.last: int = self._hours_behind[24] * 3600 + self._minutes_behind[60] * 60 + self._seconds_behind[60]
 
     def next(self, second: int) -> int:
         """Return the first matching second of the day that is not before ``second``, -1 when there is none."""
