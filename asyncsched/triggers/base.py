@@ -10,10 +10,12 @@ Unix microseconds and are what built-in triggers implement; a user's own trigger
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar, final
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, final
 
 from asyncsched.clock import SystemClock, to_datetime, to_us
 from asyncsched.errors import ConfigurationError, InvalidTriggerError, SerializationError
+from asyncsched.triggers.calendars.base import Calendar
+from asyncsched.triggers.moment import Moment
 
 __all__ = ["Jitter", "LintWarning", "MicrosecondTrigger", "Trigger", "register_trigger", "trigger_from_dict"]
 
@@ -116,6 +118,53 @@ class Trigger(ABC):
         """Return what a person would not expect of this trigger, a sentence each; usually nothing."""
         return []
 
+    @property
+    def zone(self) -> tzinfo:
+        """The zone in which instants are handed out and days begin; UTC when the trigger has none of its own."""
+        return UTC
+
+    # -- combining: each returns a new trigger, see `asyncsched.triggers.combined` ---------------
+
+    def __or__(self, other: "Trigger") -> "Trigger":
+        """Return the trigger that fires whenever one of the two does: `OrTrigger`."""
+        return _combined("or", self, other)
+
+    def __and__(self, other: "Trigger") -> "Trigger":
+        """Return the trigger that fires whenever both do, exactly together: `AndTrigger`."""
+        return _combined("and", self, other)
+
+    def __sub__(self, other: "Trigger | Calendar") -> "Trigger":
+        """Return the trigger that fires when this one does and the other does not: `ExceptTrigger`.
+
+        Args:
+            other: a trigger, whose instants are left out, or a calendar, whose days are.
+        """
+        return _combined("except", self, other)
+
+    def between(self, start: Moment | None = None, end: Moment | None = None) -> "Trigger":
+        """Return the trigger bounded: nothing fires before ``start`` or after ``end``: `BetweenTrigger`.
+
+        Args:
+            start: the first instant that may fire, inclusive; ``None`` for no bound. A naive
+                datetime is read in the zone of the trigger.
+            end: the last instant that may fire, inclusive; ``None`` for no bound.
+
+        Raises:
+            InvalidTriggerError: a bound cannot be read, both are missing, or ``end`` lies before ``start``.
+        """
+        return _combined("between", self, start, end)
+
+    def on(self, days: Calendar, shift: Literal["next", "previous"] | None = None) -> "Trigger":
+        """Return the trigger restricted to the days of a calendar: `OnDaysTrigger`.
+
+        Args:
+            days: the days, told apart in the zone of the trigger.
+            shift: what becomes of an instant on another day: ``None`` leaves it out, ``"next"`` and
+                ``"previous"`` move it to the same time of day on the nearest day of the calendar
+                after or before.
+        """
+        return _combined("on", self, days, shift)
+
     # -- how a definition becomes the trigger of one job ---------------------------------------
 
     def with_timezone(self, timezone: tzinfo) -> "Trigger":
@@ -202,11 +251,6 @@ class MicrosecondTrigger(Trigger):
     def next_us(self, after: int) -> int | None:
         """Return the first instant strictly later than ``after``, both in Unix microseconds."""
 
-    @property
-    def zone(self) -> tzinfo:
-        """The zone in which instants are handed out; UTC when the trigger has none of its own."""
-        return UTC
-
     def next(self, after: datetime) -> datetime | None:
         """Return the first instant strictly later than ``after``, in the trigger's zone, or ``None``."""
         require_aware(after, "after")
@@ -238,6 +282,7 @@ class _Kinds:
 
     def __init__(self) -> None:
         self.readers: dict[str, Callable[[Mapping[str, Any]], Trigger]] = {}
+        self.classes: dict[str, Callable[..., Trigger]] = {}
 
 
 _kinds: Final = _Kinds()
@@ -254,7 +299,15 @@ def register_trigger(cls: type[_T]) -> type[_T]:
     if known is not None and known != cls.from_dict:
         raise ConfigurationError(f"the trigger kind {cls.kind!r} is taken by another class; choose another kind")
     _kinds.readers[cls.kind] = cls.from_dict
+    _kinds.classes[cls.kind] = cls
     return cls
+
+
+def _combined(kind: str, *arguments: object) -> Trigger:
+    # The combining classes stand above this module and have registered themselves with it.
+    maker = getattr(_kinds.classes[kind], "combining", _kinds.classes[kind])
+    made: Trigger = maker(*arguments)
+    return made
 
 
 def trigger_from_dict(data: Mapping[str, Any]) -> Trigger:

@@ -9,14 +9,30 @@ second is the wall clock read as if it were UTC.
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from typing import Final, final
+from typing import Final, Literal, TypeAlias, final
 
 import msgspec
 
 from asyncsched.clock import EPOCH, to_us
 from asyncsched.errors import ConfigurationError
 
-__all__ = ["EARLIEST_US", "LATEST_US", "WallClock", "Window", "local_to_us", "wall_clock"]
+__all__ = [
+    "EARLIEST_US",
+    "LATEST_US",
+    "Fold",
+    "Gap",
+    "WallClock",
+    "Window",
+    "check_policies",
+    "local_to_us",
+    "wall_clock",
+]
+
+Gap: TypeAlias = Literal["shift", "skip"]
+"""A local time that the clocks skip counts as the first instant after the gap, or as none."""
+
+Fold: TypeAlias = Literal["first", "last", "both"]
+"""A local time that comes twice counts as its first occurrence, its last, or both."""
 
 # A day inside of what datetime can hold, so that no offset leads out of it.
 EARLIEST_US: Final = to_us(datetime(1, 1, 3, tzinfo=UTC))
@@ -78,6 +94,33 @@ class WallClock:
         self._recent = found
         return found
 
+    def instants(self, local: int, gap: Gap = "shift", fold: Fold = "first") -> tuple[int, ...]:
+        """Return the instants (Unix seconds) of a local second under a policy, ascending.
+
+        Args:
+            local: the wall clock in seconds, read as if it were UTC.
+            gap: what a skipped local time counts as.
+            fold: what a repeated local time counts as.
+
+        Returns:
+            One instant, or two for a repeated time with ``"both"``; none for a skipped time with
+            ``"skip"``, and none outside of the years 1 to 9999.
+        """
+        if not _EARLIEST <= local <= _LATEST:
+            return ()
+        moment = self._epoch + timedelta(local // 86_400, local % 86_400)
+        earlier, later = (self._offset_of(reading) for reading in (moment, moment.replace(fold=1)))
+        if earlier == later:
+            return (local - earlier,)
+        if earlier > later:
+            both = (local - earlier, local - later)
+            return both if fold == "both" else both[:1] if fold == "first" else both[1:]
+        return (self.window(local - earlier).start,) if gap == "shift" else ()
+
+    def _offset_of(self, local: datetime) -> int:
+        offset = self._zone.utcoffset(local)
+        return 0 if offset is None else offset // _SECOND
+
     def _offset(self, instant: int) -> int:
         moment = self._epoch + timedelta(seconds=min(max(instant, _EARLIEST), _LATEST))
         # Two datetimes of one zone differ by their wall clocks: here by the offset.
@@ -108,6 +151,18 @@ class WallClock:
             else:
                 high = middle
         return high
+
+
+def check_policies(gap: str, fold: str) -> None:
+    """Refuse a policy that does not exist.
+
+    Raises:
+        ConfigurationError: ``gap`` or ``fold`` is not one of `Gap` and `Fold`.
+    """
+    if gap not in {"shift", "skip"}:
+        raise ConfigurationError(f"gap={gap!r} is not understood; write 'shift' or 'skip'")
+    if fold not in {"first", "last", "both"}:
+        raise ConfigurationError(f"fold={fold!r} is not understood; write 'first', 'last' or 'both'")
 
 
 @lru_cache(maxsize=1024)

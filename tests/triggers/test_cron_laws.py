@@ -14,7 +14,7 @@ from asyncsched.errors import InvalidTriggerError
 from asyncsched.testing.trigger_laws import check_trigger
 from asyncsched.triggers import CronTrigger, cron, trigger_from_dict
 from asyncsched.triggers.cron.pattern import Pattern
-from asyncsched.triggers.cron.search import Fold, Gap
+from asyncsched.triggers.wall import Fold, Gap
 from tests.triggers.reference import scan
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo", "Africa/Casablanca"]

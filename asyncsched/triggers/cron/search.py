@@ -14,17 +14,14 @@ however far apart its instants are. All times are whole seconds.
 
 from datetime import tzinfo
 from functools import lru_cache
-from typing import Final, Literal, TypeAlias, final
+from typing import Final, final
 
 from asyncsched.triggers.cron.clockface import DAY, TimesOfDay
 from asyncsched.triggers.cron.days import MatchingDays
 from asyncsched.triggers.cron.pattern import Pattern
-from asyncsched.triggers.wall import LATEST_US, Window, wall_clock
+from asyncsched.triggers.wall import LATEST_US, Fold, Gap, Window, wall_clock
 
-__all__ = ["Fold", "Gap", "Search", "search_for"]
-
-Gap: TypeAlias = Literal["shift", "skip"]
-Fold: TypeAlias = Literal["first", "last", "both"]
+__all__ = ["Search", "search_for"]
 
 # No offset reaches a day, so instants two days apart keep the order of their local times.
 _APART: Final = 2 * DAY

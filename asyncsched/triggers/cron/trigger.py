@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any, ClassVar, Final, Self, TypeAlias
 
-from asyncsched.errors import ConfigurationError, InvalidTriggerError
+from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import Jitter, LintWarning, MicrosecondTrigger, Trigger, register_trigger
 from asyncsched.triggers.cron.crontab import expression_text, parse_crontab
 from asyncsched.triggers.cron.describe import describe_pattern
@@ -13,10 +13,10 @@ from asyncsched.triggers.cron.hashed import has_hash, resolve_hash
 from asyncsched.triggers.cron.keywords import KEYWORDS, field_text, parse_keywords
 from asyncsched.triggers.cron.lint import lint_pattern
 from asyncsched.triggers.cron.pattern import Pattern
-from asyncsched.triggers.cron.search import Fold, Gap, Search, search_for
+from asyncsched.triggers.cron.search import Search, search_for
 from asyncsched.triggers.jitter import AnyJitter, read_jitter, stored_jitter
 from asyncsched.triggers.moment import Moment, read_optional, require_version, utc_of, write_moment
-from asyncsched.triggers.wall import EARLIEST_US, LATEST_US
+from asyncsched.triggers.wall import EARLIEST_US, LATEST_US, Fold, Gap, check_policies
 from asyncsched.triggers.zone import resolve_zone, zone_key
 
 __all__ = ["CronTrigger", "cron"]
@@ -144,7 +144,7 @@ class CronTrigger(MicrosecondTrigger):
         fold: Fold,
         jitter: AnyJitter,
     ) -> None:
-        _check_policies(gap, fold)
+        check_policies(gap, fold)
         pattern = _pattern(expression, fields)
         zone = None if timezone is None else resolve_zone(timezone)
         start, end = read_optional(bounds[0], "start_date", zone), read_optional(bounds[1], "end_date", zone)
@@ -287,10 +287,3 @@ def _pattern(expression: str | None, fields: tuple[str | None, ...]) -> Pattern:
         return parse_keywords(fields)
     # Asked by itself, an expression with H draws as a job with an empty id would.
     return parse_crontab(resolve_hash(expression, "") if has_hash(expression) else expression)
-
-
-def _check_policies(gap: str, fold: str) -> None:
-    if gap not in {"shift", "skip"}:
-        raise ConfigurationError(f"gap={gap!r} is not understood; write 'shift' or 'skip'")
-    if fold not in {"first", "last", "both"}:
-        raise ConfigurationError(f"fold={fold!r} is not understood; write 'first', 'last' or 'both'")
