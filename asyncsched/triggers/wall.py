@@ -44,7 +44,10 @@ _CHUNK_BITS: Final = 25  # 388 days
 # Two changes of offset that undo each other are at least 6.9 days apart in the whole tz database
 # (Brazil in October 2000, Palestine around Ramadan); tests/triggers/test_wall.py holds it to that.
 _SAMPLE: Final = 1 << 19  # 6.07 days
+_SAMPLE_STEP: Final = timedelta(seconds=_SAMPLE)
+_LAST_STEP: Final = timedelta(seconds=_SAMPLE - 1)  # a chunk is a whole number of samples
 _SECOND: Final = timedelta(seconds=1)
+_HALF_HOUR: Final = 1800
 _CHUNK_LIMIT: Final = 256
 
 
@@ -121,31 +124,62 @@ class WallClock:
         offset = self._zone.utcoffset(local)
         return 0 if offset is None else offset // _SECOND
 
+    def knows(self, instant: int) -> bool:
+        """Return whether `window` needs no search at that instant."""
+        return self._recent.start <= instant < self._recent.end or instant >> _CHUNK_BITS in self._chunks
+
+    def steady_offset(self, instant: int, around: int) -> int | None:
+        """Return the offset at an instant if it is the same ``around`` seconds before and after, without a search."""
+        offset = self._offset(instant)
+        steady = self._offset(instant - around) == offset == self._offset(instant + around)
+        return offset if steady else None
+
     def _offset(self, instant: int) -> int:
-        moment = self._epoch + timedelta(seconds=min(max(instant, _EARLIEST), _LATEST))
+        instant = min(max(instant, _EARLIEST), _LATEST)
+        return self._shift(self._epoch + timedelta(instant // 86_400, instant % 86_400)) // _SECOND
+
+    def _shift(self, moment: datetime) -> timedelta:
         # Two datetimes of one zone differ by their wall clocks: here by the offset.
-        return (self._zone.fromutc(moment) - moment) // _SECOND
+        return self._zone.fromutc(moment) - moment
 
     def _build(self, number: int) -> tuple[list[int], list[Window]]:
         first, end = number << _CHUNK_BITS, (number + 1) << _CHUNK_BITS
         starts, offsets = [first], [self._offset(first)]
         before = self._offset(first - 1)
-        for sample in range(first + _SAMPLE, end + 1, _SAMPLE):
-            # The end belongs to the next chunk; its last second is looked at to find a change there.
-            probe = min(sample, end - 1)
-            while self._offset(probe) != offsets[-1]:
-                change = self._first_change(starts[-1], probe, offsets[-1])
+        for probe in self._suspects(first, end):
+            while (offset := self._offset(probe)) != offsets[-1]:
+                change = self._first_change(max(starts[-1], probe - _SAMPLE), probe, offsets[-1])
                 starts.append(change)
-                offsets.append(self._offset(change))
+                offsets.append(offset if change == probe else self._offset(change))
         after = [*offsets[1:], self._offset(end)]
         sides = zip(starts, [*starts[1:], end], offsets, [before, *offsets[:-1]], after, strict=True)
         return starts, [Window(*side) for side in sides]
 
+    def _suspects(self, first: int, end: int) -> list[int]:
+        """The samples in (first, end) before which a change lies, ascending."""
+        # The end belongs to the next chunk; its last second is looked at to find a change there.
+        probes = (*range(first + _SAMPLE, end, _SAMPLE), end - 1)
+        if first < _EARLIEST or end > _LATEST:
+            return list(probes)
+        from_utc, moment, found = self._zone.fromutc, self._epoch + timedelta(seconds=first), list[int]()
+        shift = from_utc(moment) - moment
+        for probe in probes:
+            moment += _SAMPLE_STEP if probe < end - 1 else _LAST_STEP
+            if (latest := from_utc(moment) - moment) != shift:
+                shift = latest
+                found.append(probe)
+        return found
+
     def _first_change(self, low: int, high: int, offset: int) -> int:
         """Bisect to the change in (low, high]: the offset is ``offset`` at low and another at high."""
-        low = max(low, high - _SAMPLE)
+        # Nearly all changes happen on a full half hour: only those are tried as long as there are any.
         while high - low > 1:
             middle = (low + high) // 2
+            whole = middle - middle % _HALF_HOUR
+            if low < whole < high:
+                middle = whole
+            elif high % _HALF_HOUR == 0:
+                middle = high - 1
             if self._offset(middle) == offset:
                 low = middle
             else:

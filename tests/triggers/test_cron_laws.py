@@ -13,8 +13,11 @@ from asyncsched.clock import to_us
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.testing.trigger_laws import check_trigger
 from asyncsched.triggers import CronTrigger, cron, trigger_from_dict
+from asyncsched.triggers.cron.clockface import TimesOfDay
+from asyncsched.triggers.cron.days import MatchingDays
 from asyncsched.triggers.cron.pattern import Pattern
-from asyncsched.triggers.wall import Fold, Gap
+from asyncsched.triggers.cron.search import Search
+from asyncsched.triggers.wall import Fold, Gap, wall_clock
 from tests.triggers.reference import scan
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo", "Africa/Casablanca"]
@@ -146,3 +149,37 @@ def test_ten_years_of_every_second_are_counted_without_stepping() -> None:
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
     assert trigger.count_us(to_us(start), to_us(end)) == (end - start).total_seconds()
     assert trigger.last_us(to_us(start), to_us(end)) == to_us(end)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["30 2 29 2 *", "0 0 1 1 *", "0 0 L * *", "30 2 * * 0L", "15 1 15W 3,10 ?", "0 0 0 1 4 ? 2030/7", "30 2 29 3 *", "30 2 25 10 *"]),
+    st.sampled_from(ZONES),
+    st.sampled_from(["shift", "skip"]),
+    st.sampled_from(["first", "last", "both"]),
+    st.integers(to_us(datetime(1971, 1, 1, tzinfo=UTC)) // 1_000_000, to_us(datetime(2200, 1, 1, tzinfo=UTC)) // 1_000_000),
+)  # fmt: skip
+def test_sparse_instants_are_the_same_whether_the_year_is_known_or_not(
+    expression: str, zone: str, gap: Gap, fold: Fold, start: int
+) -> None:
+    """A year whose clock changes were not looked up yet is crossed without looking them up."""
+    pattern = cron(expression, zone).pattern
+
+    def fresh() -> Search:
+        wall_clock.cache_clear()
+        return Search(MatchingDays(pattern), TimesOfDay(pattern), ZoneInfo(zone), gap, fold)
+
+    unknown, cursor = list[int | None](), start
+    for _ in range(4):
+        following = fresh().next(cursor)
+        unknown.append(following)
+        cursor = cursor if following is None else following + 1
+    search, known, cursor = fresh(), list[int | None](), start
+    for _ in range(4):
+        for ahead in range(0, 3 * 366 * 86_400, 86_400 * 100):
+            wall_clock(ZoneInfo(zone)).window(cursor + ahead)
+        following = search.next(cursor)
+        known.append(following)
+        cursor = cursor if following is None else following + 1
+    backwards = [None if found is None else search.previous(found) for found in known]
+    assert unknown == known == backwards

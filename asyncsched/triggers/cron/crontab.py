@@ -162,6 +162,7 @@ def _years(text: str, column: int) -> tuple[int, ...] | None:
     return None if len(years) == LAST_YEAR - FIRST_YEAR + 1 else tuple(sorted(years))
 
 
+@lru_cache(maxsize=1024)
 def _day_of_month(text: str, column: int) -> DayMatch:
     days, from_last, nearest, last_workday = 0, list[int](), list[int](), False
     for item in items(DAY_OF_MONTH, text, column):
@@ -183,6 +184,7 @@ def _days_back(item: Item, text: str | None) -> int:
     return back
 
 
+@lru_cache(maxsize=1024)
 def _day_of_week(text: str, column: int) -> DayMatch:
     weekdays, nth = 0, list[tuple[int, int]]()
     for item in items(DAY_OF_WEEK, text, column):

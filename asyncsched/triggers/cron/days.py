@@ -41,12 +41,14 @@ _EXAMPLE: Final = {kind: year + 2000 for year, kind in enumerate(_KINDS)}
 class MatchingDays:
     """The days on which a pattern matches, forwards, backwards and counted."""
 
-    __slots__ = ("_counts", "_pattern", "_tables", "_year_set", "_years")
+    __slots__ = ("_counts", "_month", "_pattern", "_tables", "_year_set", "_years")
 
     def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
         self._tables: list[tuple[int, ...] | None] = [None] * 21
         self._counts: list[int | None] = [None] * 21
+        # The month last looked at: its first day, the day after its last, and its mask with bit 0 for day 1.
+        self._month: tuple[int, int, int] = (0, 0, 0)
         years = pattern.years
         self._years = None if years is None else tuple(year for year in years if any(self._months(year)))
         self._year_set = frozenset(self._years or ())
@@ -66,21 +68,38 @@ class MatchingDays:
 
     def matches(self, day: int) -> bool:
         """Return whether that day matches."""
-        found = date.fromordinal(day + _EPOCH_ORDINAL)
-        return self._has_year(found.year) and bool(self._months(found.year)[found.month - 1] >> found.day & 1)
+        first, end, mask = self._month
+        if not first <= day < end:
+            first, end, mask = self._turn_to(day)
+        return bool(mask >> day - first & 1)
 
     def next(self, day: int) -> int | None:
         """Return the first matching day that is not before ``day``."""
-        if day > _LAST_DAY:
-            return None
-        start = date.fromordinal(max(day, 0) + _EPOCH_ORDINAL)
-        year, month = start.year, start.month
+        first, end, mask = self._month
+        if not first <= day < end:
+            if day > _LAST_DAY:
+                return None
+            day = max(day, 0)
+            first, end, mask = self._turn_to(day)
+        later = mask >> day - first
+        if later:
+            return day + (later & -later).bit_length() - 1
+        return self._next_month(date.fromordinal(first + _EPOCH_ORDINAL))
+
+    def _turn_to(self, day: int) -> tuple[int, int, int]:
+        """Make the month of that day the one that is looked at."""
+        found = date.fromordinal(day + _EPOCH_ORDINAL)
+        first, month = day - found.day + 1, found.month
+        length = _LENGTHS[month - 1] + (month == _FEBRUARY and isleap(found.year))
+        mask = self._months(found.year)[month - 1] >> 1 if self._has_year(found.year) else 0
+        self._month = turned = (first, first + length, mask)
+        return turned
+
+    def _next_month(self, start: date) -> int | None:
+        """The first matching day after the month that begins on that day."""
+        year = start.year
         if self._has_year(year):
-            table = self._months(year)
-            later = table[month - 1] >> start.day
-            if later:
-                return max(day, 0) + (later & -later).bit_length() - 1
-            found = _first_in(table, year, month)
+            found = _first_in(self._months(year), year, start.month)
             if found is not None:
                 return found
         following = self._year_after(year)
@@ -136,14 +155,14 @@ class MatchingDays:
             index = bisect_right(self._years, year)
             return self._years[index] if index < len(self._years) else None
         years = range(max(year + 1, FIRST_YEAR), min(year + _CYCLE, LAST_YEAR) + 1)
-        return next((later for later in years if any(self._months(later))), None)
+        return next((later for later in years if self._year_count(later)), None)
 
     def _year_before(self, year: int) -> int | None:
         if self._years is not None:
             index = bisect_left(self._years, year)
             return self._years[index - 1] if index else None
         years = range(min(year - 1, LAST_YEAR), max(year - _CYCLE, FIRST_YEAR) - 1, -1)
-        return next((earlier for earlier in years if any(self._months(earlier))), None)
+        return next((earlier for earlier in years if self._year_count(earlier)), None)
 
     def _months(self, year: int) -> tuple[int, ...]:
         kind = _KINDS[year % _CYCLE]

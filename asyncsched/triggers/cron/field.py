@@ -138,6 +138,10 @@ def mask_of(field: Field, text: str, column: int = 1) -> int:
     Raises:
         InvalidTriggerError: an element is not understood.
     """
+    if text == "*":
+        return field.full
+    if text.isascii() and text.isdigit() and len(text) <= _DIGITS and field.low <= int(text) <= field.high:
+        return 1 << int(text)
     mask = 0
     for item in items(field, text, column):
         for value in expand(item):

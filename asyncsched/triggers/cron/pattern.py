@@ -1,6 +1,6 @@
 """What any cron expression comes down to: sets of numbers, whichever language it was written in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 __all__ = ["ALL_HOURS", "ALL_MINUTES", "ALL_MONTHS", "ALL_SECONDS", "ALL_WEEKS", "DayMatch", "Pattern"]
@@ -94,6 +94,7 @@ class Pattern:
         either: whether a day matches when one of the two does, instead of both.
         elapsed: whether it runs on elapsed time at a change of the clocks (its minute or hour
             field begins with ``*``), as Debian's cron has it.
+        also: further patterns that a day has to match as well; see `joined`.
     """
 
     seconds: int
@@ -106,8 +107,31 @@ class Pattern:
     weekday: DayMatch
     either: bool
     elapsed: bool
+    also: tuple["Pattern", ...] = ()
 
     def day_mask(self, length: int, first_weekday: int) -> int:
         """Return the days that match in a month of that length which begins on that weekday."""
         day, weekday = self.day.mask(length, first_weekday), self.weekday.mask(length, first_weekday)
-        return day | weekday if self.either else day & weekday
+        mask = day | weekday if self.either else day & weekday
+        for other in self.also:
+            mask &= other.day_mask(length, first_weekday)
+        return mask
+
+    def joined(self, other: "Pattern") -> "Pattern | None":
+        """Return the pattern of the local times that match both; ``None`` when no time of day does."""
+        seconds, minutes, hours = self.seconds & other.seconds, self.minutes & other.minutes, self.hours & other.hours
+        if not (seconds and minutes and hours):
+            return None
+        years = self.years if other.years is None else other.years
+        if self.years is not None and other.years is not None:
+            years = tuple(year for year in self.years if year in other.years)
+        return replace(
+            self,
+            seconds=seconds,
+            minutes=minutes,
+            hours=hours,
+            months=self.months & other.months,
+            years=years,
+            weeks=self.weeks & other.weeks,
+            also=(*self.also, other),
+        )

@@ -33,26 +33,70 @@ _NEVER: Final = 1 << 62
 class Search:
     """The instants of one pattern in one zone under one policy; pure, shared by equal triggers."""
 
-    __slots__ = ("_days", "_first_only", "_last_only", "_shift", "_times", "_wall")
+    __slots__ = ("_days", "_first_only", "_fold", "_gap", "_last_only", "_shift", "_stretch", "_times", "_wall")
 
     def __init__(self, days: MatchingDays, times: TimesOfDay, zone: tzinfo, gap: Gap, fold: Fold) -> None:
         self._days = days
         self._times = times
         self._wall = wall_clock(zone)
+        self._gap: Gap = gap
+        self._fold: Fold = fold
         self._shift = gap == "shift"
         self._first_only = fold == "first"
         self._last_only = fold == "last"
+        # The window last searched, as `next` needs it: start, end, offset, first and end local second.
+        self._stretch: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+
+    @property
+    def policies(self) -> tuple[Gap, Fold]:
+        """What becomes of skipped and of repeated local times."""
+        return self._gap, self._fold
 
     def next(self, instant: int) -> int | None:
         """Return the first instant that is not before ``instant``, in Unix seconds."""
+        start, end, offset, low, high = self._stretch
+        if not start < instant < end:
+            return self._next_elsewhere(instant)
+        local = instant + offset
+        local = self.next_local(local if local > low else low)  # noqa: FURB136 - max() costs more than all of this line
+        if local < high:
+            found = local - offset
+            return found if found <= _LATEST else None
+        if end - instant > _APART < local - instant - offset:
+            return self._at(local, instant)
+        return self._walk(instant)
+
+    def _next_elsewhere(self, instant: int) -> int | None:
+        """`next` outside of the window that was last searched."""
+        if self._wall.knows(instant):
+            return self._walk(instant)
+        # The changes of the clocks in this year are not known. Sparse instants do without them.
+        offset = self._wall.steady_offset(instant, _APART)
+        if offset is not None and instant > 0:
+            local = self.next_local(instant + offset)
+            if local - instant - offset > _APART:
+                return self._at(local, instant)
+        return self._walk(instant)
+
+    def _at(self, local: int, after: int) -> int | None:
+        """The instant of a local time days ahead, when no change of the clocks lies before it that could matter."""
+        if local > _LATEST:
+            return None
+        found = self._wall.instants(local, self._gap, self._fold)
+        return found[0] if found and found[0] <= _LATEST else self._walk(after)
+
+    def _walk(self, instant: int) -> int | None:
+        """`next` window by window."""
         instant = max(instant, -DAY)
         settled = instant + _APART
         while instant <= _LATEST:
             window = self._wall.window(instant)
             if instant == window.start and self._fires_at_start(window):
                 return instant
-            local = self.next_local(max(instant + window.offset, self._first_local(window)))
-            if local < self._end_local(window):
+            low, high = self._first_local(window), self._end_local(window)
+            local = self.next_local(max(instant + window.offset, low))
+            if local < high:
+                self._stretch = (window.start, window.end, window.offset, low, high)
                 found = local - window.offset
                 return found if found <= _LATEST else None
             instant = window.end
@@ -91,12 +135,13 @@ class Search:
 
     def next_local(self, local: int) -> int:
         """Return the first matching local second that is not before ``local``; very large when there is none."""
-        day, second = divmod(local, DAY)
-        if day >= 0 and self._days.matches(day):
-            found = self._times.next(second)
+        day = local // DAY
+        following = self._days.next(day)
+        if following == day:
+            found = self._times.next(local - day * DAY)
             if found >= 0:
                 return day * DAY + found
-        following = self._days.next(day + 1)
+            following = self._days.next(day + 1)
         return _NEVER if following is None else following * DAY + self._times.first
 
     def previous_local(self, local: int) -> int:

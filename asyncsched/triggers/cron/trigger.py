@@ -1,10 +1,11 @@
 """`CronTrigger`: crontab text or APScheduler's fields, in a zone, between bounds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any, ClassVar, Final, Self, TypeAlias
 
+from asyncsched.clock import EPOCH
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import Jitter, LintWarning, MicrosecondTrigger, Trigger, register_trigger
 from asyncsched.triggers.cron.crontab import expression_text, parse_crontab
@@ -189,6 +190,17 @@ class CronTrigger(MicrosecondTrigger):
             until = min(until, utc_of(self.end_date))
         return max(after, EARLIEST_US) // _SECOND + 1, min(until, LATEST_US) // _SECOND + 1
 
+    def next(self, after: datetime) -> datetime | None:
+        """Return the first instant strictly later than ``after``, in the trigger's zone, or ``None``."""
+        if self.start_date is not None or self.end_date is not None:
+            return MicrosecondTrigger.next(self, after)
+        try:
+            since = after - EPOCH
+        except TypeError:  # naive
+            return MicrosecondTrigger.next(self, after)
+        found = self._search.next(since.days * 86_400 + since.seconds + 1)
+        return None if found is None else datetime.fromtimestamp(found, self.timezone or UTC)
+
     def next_us(self, after: int) -> int | None:
         """Return the first instant strictly later than ``after``, both in Unix microseconds."""
         if self.start_date is None and self.end_date is None:
@@ -208,6 +220,27 @@ class CronTrigger(MicrosecondTrigger):
         """Return how many instants lie in (after, until], without stepping through them."""
         first, end = self._bounds(after, until)
         return self._search.count(first, end) if end > first else 0
+
+    def common(self, other: "CronTrigger") -> Callable[[int, int], int] | None:
+        """Return what counts the instants in (after, until] that both triggers have, for the same zone and policies.
+
+        Where the clocks skip local times of both, it may count one too few, never one too many.
+
+        Returns:
+            A function of two Unix microseconds; ``None`` for another zone or policies.
+        """
+        mine, joined = self._search, self.pattern.joined(other.pattern)
+        if self.zone != other.zone or mine.policies != other._search.policies:  # noqa: SLF001 - its own
+            return None
+        if joined is None:
+            return lambda after, until: 0  # noqa: ARG005 - of no concern to nothing
+        search = search_for(joined, self.zone, self.gap, self.fold)
+
+        def count(after: int, until: int) -> int:
+            (first, end), (low, high) = self._bounds(after, until), other._bounds(after, until)  # noqa: SLF001 - its own
+            return search.count(max(first, low), min(end, high))
+
+        return count
 
     def with_timezone(self, timezone: tzinfo) -> Trigger:
         """Return the trigger in that zone, naive dates read in it; itself when it names a zone."""
