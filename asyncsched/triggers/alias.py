@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from asyncsched.errors import ConfigurationError
 from asyncsched.triggers.base import Trigger
+from asyncsched.triggers.calendar_interval import CalendarIntervalTrigger
 from asyncsched.triggers.cron.trigger import CronTrigger
 from asyncsched.triggers.date import DateTrigger, DelayTrigger
 from asyncsched.triggers.interval import IntervalTrigger
@@ -20,6 +21,10 @@ _KEYWORDS: Final[Mapping[str, tuple[str, ...]]] = {
         *("start", "end", "start_date", "end_date", "timezone", "jitter"),
     ),
     "cron": (*_CRON, "start_date", "end_date", "timezone", "gap", "fold", "jitter"),
+    "calendarinterval": (
+        *("years", "months", "weeks", "days", "hour", "minute", "second"),
+        *("start_date", "end_date", "timezone", "gap", "fold", "jitter"),
+    ),
 }
 
 
@@ -27,7 +32,7 @@ def trigger_from_alias(alias: str, **fields: Any) -> Trigger:
     """Return the trigger that an alias and its keywords name, in APScheduler's spelling.
 
     Args:
-        alias: ``date``, ``interval`` or ``cron``.
+        alias: ``date``, ``interval``, ``cron`` or ``calendarinterval``.
         **fields: what the trigger takes; ``start_date`` and ``end_date`` for ``start`` and ``end``
             of an interval too. ``date`` without ``run_date`` is due at the moment it is added.
 
@@ -47,11 +52,6 @@ def trigger_from_alias(alias: str, **fields: Any) -> Trigger:
 
 
 def _unknown_alias(alias: object) -> str:
-    if alias == "calendarinterval":
-        return (
-            "the trigger 'calendarinterval' is not available yet; write 'cron' for days of the month or week, "
-            "or 'interval' for elapsed time"
-        )
     if isinstance(alias, str) and (alias.startswith("@") or len(alias.split()) in {5, 6, 7}):
         return f"{alias!r:.80} is no alias of a trigger; if it is a crontab expression, write cron({alias!r:.80})"
     near = difflib.get_close_matches(str(alias), _KEYWORDS, n=1)
@@ -76,8 +76,13 @@ def _cron(fields: dict[str, Any]) -> Trigger:
     return CronTrigger(**fields)
 
 
+def _calendar_interval(fields: dict[str, Any]) -> Trigger:
+    return CalendarIntervalTrigger(**fields)
+
+
 _MAKERS: Final[Mapping[str, Callable[[dict[str, Any]], Trigger]]] = {
     "date": _date,
     "interval": _interval,
     "cron": _cron,
+    "calendarinterval": _calendar_interval,
 }

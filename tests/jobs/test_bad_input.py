@@ -107,7 +107,7 @@ async def test_a_wrong_option_is_named_and_nothing_is_added(
         (greet, "cron", {"month": 2, "day": 30}, InvalidTriggerError, "30"),
         (greet, "cron", {"year": 2020}, InvalidTriggerError, "no instant after now"),
         (greet, "date", {"run_date": "someday"}, InvalidTriggerError, "someday"),
-        (greet, "calendarinterval", {"days": 1}, ConfigurationError, "not available yet; write 'cron'"),
+        (greet, "calendarinterval", {"hour": 9}, InvalidTriggerError, "at least one of years, months, weeks and days"),
         (greet, 5, {}, ConfigurationError, "trigger=5 is not a trigger; write cron"),
         (greet, timedelta(hours=1), {}, ConfigurationError, r"is not a trigger; write .*every\("),
     ],

@@ -171,7 +171,7 @@ def test_an_alias_names_a_trigger(alias: str, fields: dict[str, Any], expected: 
     ("alias", "fields", "message"),
     [
         ("corn", {}, "did you mean 'cron'"),
-        ("calendarinterval", {}, "not available yet"),
+        ("calendarinterval", {"day": 1}, "did you mean 'days'"),
         ("cron", {"hours": 1}, "did you mean 'hour'"),
         ("interval", {"start": NOON, "start_date": NOON}, "mean the same"),
         ("date", {"hour": 1}, "it takes run_date, timezone"),
