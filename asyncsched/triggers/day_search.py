@@ -91,7 +91,12 @@ class DaySearch:
         return (instant + self._wall.window(instant).offset) // _DAY
 
     def _instants(self, day: int) -> tuple[int, ...]:
-        return self._wall.instants(day * _DAY + self._time, self._gap, self._fold)
+        local = day * _DAY + self._time
+        window = self._wall.window(local)
+        # Nearly always the local time lies in one window alone, away from what its borders skip or repeat.
+        if window.start + max(window.offset, window.before) <= local < window.end + min(window.offset, window.behind):
+            return (local - window.offset,)
+        return self._wall.instants(local, self._gap, self._fold)
 
     def _stepped(self, earliest: int, latest: int, low: int, high: int) -> int:
         found, day = set[int](), self._days.next(low)
