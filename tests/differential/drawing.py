@@ -22,6 +22,7 @@ ZONES: Final = (
     "Africa/Casablanca",  # four times a year, around Ramadan
     "Europe/Dublin",  # negative in winter
     "Asia/Beirut",  # at midnight
+    "Pacific/Apia",  # without a 30 December 2011
     "Asia/Kolkata",  # not at all
 )
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -220,6 +221,12 @@ def _start(random: Random, zone: str) -> int:
     return random.randint(_FIRST, _LAST)
 
 
+def _later_interval(random: Random, zone: str) -> Question:
+    """Asked about an instant that lies up to two months after the anchor."""
+    question = _interval(random, zone)
+    return replace(question, start=question.anchor + random.randint(0, 60 * _DAY))
+
+
 def _interval(random: Random, zone: str) -> Question:
     units = {"weeks": 3, "days": 10, "hours": 30, "minutes": 90, "seconds": 5000}
     names = random.sample(list(units), random.choice((1, 1, 2)))
@@ -272,13 +279,27 @@ def _fields(weekday: Callable[[Random], str]) -> Dialect:
 DIALECTS: Final[Mapping[str, Sequence[Dialect]]] = {
     "croniter": (_crontab(_croniter),),
     "cronsim": (_crontab(_cronsim),),
-    "apscheduler3": (*(_limited(_fields(_weekday3)),) * 2, _limited(_crontab(_crontab3)), _interval, _calendar),
-    "apscheduler4": (*(_limited(_fields(_weekday4)),) * 2, _limited(_crontab(_crontab4)), _interval, _calendar),
+    "apscheduler3": (
+        _limited(_fields(_weekday3)),
+        _limited(_fields(_weekday3)),
+        _limited(_crontab(_crontab3)),
+        _later_interval,
+        _calendar,
+    ),
+    "apscheduler4": (
+        _limited(_fields(_weekday4)),
+        _limited(_fields(_weekday4)),
+        _limited(_crontab(_crontab4)),
+        _interval,
+        _calendar,
+    ),
 }
 """For each library the kinds of question that it is asked, as often as they stand here."""
 
 
 def draw(peer: str, random: Random, count: int) -> list[Question]:
     """Questions for a library, one third of them in UTC."""
-    zones = [random.choice(("UTC", *random.choices(ZONES, k=2))) for _ in range(count)]
+    # croniter tries every second of a day that the clocks skip: one question can take it more than a minute.
+    where = [zone for zone in ZONES if (peer, zone) != ("croniter", "Pacific/Apia")]
+    zones = [random.choice(("UTC", *random.choices(where, k=2))) for _ in range(count)]
     return [random.choice(DIALECTS[peer])(random, zone) for zone in zones]

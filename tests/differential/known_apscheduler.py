@@ -114,6 +114,20 @@ def _loses_a_midnight(difference: Difference) -> bool:
     return difference.side == "missing" and any(change.forward > since_midnight for change in near)
 
 
+def _moves_from_a_lost_day(difference: Difference) -> bool:
+    """A whole day is skipped: it fires at its time of the day after, from which 3 goes on counting."""
+    question = difference.question
+    if question.language != "calendar":
+        return False
+    lost = [
+        change
+        for change in changes(question.zone, question.start, difference.instant + 24 * HOUR)
+        if change.forward >= 24 * HOUR
+    ]
+    fired = difference.theirs.instants
+    return any(0 <= instant - change.instant < 24 * HOUR for change in lost for instant in fired)
+
+
 def _adds_to_the_wall_clock(difference: Difference) -> bool:
     question = difference.question
     if question.language != "interval":
@@ -243,6 +257,23 @@ KNOWN: Final[Sequence[Disagreement]] = (
             theirs=["2025-03-29 02:30:00+01:00", "2025-03-31 02:30:00+02:00", "2025-04-01 02:30:00+02:00"],
         ),
         translate=lambda question: replace(question, gap="skip") if question.language == "calendar" else question,
+    ),
+    Disagreement(
+        name="apscheduler-calendar-lost-day",
+        peers=_BOTH,
+        example=Example(
+            question=Question(
+                language="calendar",
+                fields={"years": 2, "hour": 3},
+                zone="Pacific/Apia",
+                first_day="2011-12-30",
+                start=at("2011-12-29"),
+                count=1,
+            ),
+            ours=["2011-12-31 00:00:00+14:00"],
+            theirs=["2011-12-31 03:00:00+14:00"],
+        ),
+        explains=_moves_from_a_lost_day,
     ),
     Disagreement(
         name="apscheduler-impossible",
