@@ -213,6 +213,33 @@ def test_the_clocks_change(
     check_trigger(trigger, [instants[0] - timedelta(days=1)])
 
 
+@pytest.mark.parametrize("step", ["days", "years"])
+@pytest.mark.parametrize(
+    ("zone", "start", "clock", "instant"),
+    [
+        # The whole of 30 December was skipped: its 09:00 fires on the first instant of the 31st.
+        ("Pacific/Apia", "2011-12-30", (9, 0, 0), datetime(2011, 12, 30, 10, tzinfo=UTC)),
+        # A minute past midnight the clocks went back into the day before.
+        ("America/St_Johns", "2010-11-07", (0, 0, 30), datetime(2010, 11, 7, 2, 30, 30, tzinfo=UTC)),
+    ],
+)
+def test_an_instant_is_found_from_the_local_day_beside_its_own(
+    step: str, zone: str, start: str, clock: tuple[int, int, int], instant: datetime
+) -> None:
+    hour, minute, second = clock
+    interval: dict[str, Any] = {step: 1}
+    trigger = CalendarIntervalTrigger(
+        **interval, hour=hour, minute=minute, second=second, start_date=start, timezone=zone
+    )
+    until = to_us(instant + timedelta(minutes=20))
+    assert trigger.next_us(to_us(instant) - 1) == to_us(instant)
+    assert trigger.last_us(0, until) == to_us(instant)
+    assert trigger.count_us(to_us(instant) - 1, until) == 1
+    assert trigger.last_us(to_us(instant), until) is None
+    tenth = scan(trigger, LONG_AGO, 10)[-1]
+    assert trigger.count_us(0, to_us(tenth)) == 10
+
+
 @pytest.mark.parametrize("step", [{"days": 1}, {"months": 1}, {"years": 1}, {"months": 1, "days": 3}])
 def test_centuries_are_counted_as_they_are_stepped_through(step: dict[str, Any]) -> None:
     trigger = CalendarIntervalTrigger(
