@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
@@ -210,27 +211,25 @@ def _start_of(moment: Any) -> date:
 
 
 def _repetitions(event: _Event, span: _Span, end: date) -> Iterator[datetime]:
-    from dateutil.rrule import rrulestr  # noqa: PLC0415 - an extra, needed by this call alone
-
     for rule in _all(event, "RRULE"):
         parts: dict[str, Any] = dict(rule)
         _check_rule(event, parts)
         limit = _limit(parts.pop("UNTIL", [end])[0], span, end)
-        # A rule that never matches is followed by dateutil to the year 9999, from wherever it starts: so it starts
-        # as late as it can with every weekday and leap year where it was.
-        years = max(date.max.year - max(end.year, span.start.year), 0) // _CYCLE * _CYCLE
-        text = type(rule)(parts).to_ical().decode()
-        try:
-            late = iter(rrulestr(text, dtstart=span.start.replace(year=span.start.year + years)))
-            for found in late:
-                start = found.replace(year=found.year - years)
-                if start > limit:
-                    break
-                yield start
-        except (ValueError, TypeError) as error:
-            raise _malformed(
-                f"the rule {text!r:.200} of the event {_title(event)} is not understood: {error}"
-            ) from error
+        starts = _expanded(type(rule)(parts).to_ical().decode(), span.start, end, _title(event))
+        yield from takewhile(limit.__ge__, starts)
+
+
+def _expanded(rule: str, start: datetime, end: date, title: str) -> Iterator[datetime]:
+    from dateutil.rrule import rrulestr  # noqa: PLC0415 - an extra, needed by this call alone
+
+    # A rule that never matches is followed by dateutil to the year 9999, from wherever it starts: so it starts as
+    # late as it can with every weekday and leap year where it was.
+    years = (date.max.year - max(end.year, start.year)) // _CYCLE * _CYCLE
+    try:
+        for found in rrulestr(rule, dtstart=start.replace(year=start.year + years)):
+            yield found.replace(year=found.year - years)
+    except (ValueError, TypeError) as error:
+        raise _malformed(f"the rule {rule!r:.200} of the event {title} is not understood: {error}") from error
 
 
 def _check_rule(event: _Event, parts: Mapping[str, Any]) -> None:

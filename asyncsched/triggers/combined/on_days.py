@@ -1,0 +1,196 @@
+"""On the days of a calendar: instants on other days are left out, or moved to the nearest one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, ClassVar, Final, Self
+
+from asyncsched.clock import SystemClock, to_datetime
+from asyncsched.errors import InvalidTriggerError
+from asyncsched.triggers.base import (
+    Jitter,
+    MicrosecondTrigger,
+    Trigger,
+    register_trigger,
+    require_aware,
+    trigger_from_dict,
+)
+from asyncsched.triggers.calendars.base import Calendar, calendar_from_dict
+from asyncsched.triggers.combined.day_shift import DaySearch, Shift, misses
+from asyncsched.triggers.combined.parts import COUNT_LIMIT, CombinedTrigger, is_floating, read_parts
+from asyncsched.triggers.moment import require_version
+from asyncsched.triggers.wall import EARLIEST_US, LATEST_US
+
+__all__ = ["OnDaysTrigger"]
+
+_SECOND: Final = 1_000_000
+# Whatever zone a trigger will get, each of its instants falls on the date that it has in one of these.
+_FARTHEST_ZONES: Final = (UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12)))
+
+
+@register_trigger
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class OnDaysTrigger(CombinedTrigger):
+    """Fires on the days of a calendar only. Also ``base.on(days, shift=...)``.
+
+    Which day an instant belongs to is decided in the zone of the base. A moved instant keeps its
+    local time of day; where the clocks skip that time it becomes the first instant after the gap,
+    where they repeat it the first occurrence. What is moved onto an instant that is there already
+    adds nothing. An instant moves by ten years at most; farther from the calendar it is left out.
+
+    Args:
+        base: the trigger that is restricted.
+        days: the days to keep to.
+        shift: what becomes of an instant on another day: ``None`` leaves it out, ``"next"`` and
+            ``"previous"`` move it to the nearest day of the calendar after or before.
+
+    Attributes:
+        base: as given.
+        days: as given.
+        shift: as given.
+        jitter: that of the base; it lands on the job.
+
+    Raises:
+        InvalidTriggerError: ``base`` is no trigger, ``days`` no calendar, ``shift`` is not
+            understood, or the base never fires on such a day. `next` raises it as well when a
+            bounded search finds neither an instant nor the end of the calendar.
+    """
+
+    kind: ClassVar[str] = "on"
+
+    base: Trigger
+    days: Calendar
+    shift: Shift
+    jitter: Jitter = field(compare=False)
+
+    def __init__(self, base: Trigger, days: Calendar, shift: Shift = None) -> None:
+        self._fill(base, days, shift)
+        if _never_fires(self):
+            problem = f"{self!r} can never fire: {base.describe()} has no instant on {days.describe()}"
+            raise InvalidTriggerError(
+                f"{problem}; choose other days, or shift='next' or 'previous' to move instants there",
+                field="days",
+                value=days,
+            )
+
+    def _fill(self, base: Trigger, days: object, shift: object) -> None:
+        read_parts([base], "OnDaysTrigger")
+        if not isinstance(days, Calendar):
+            problem = (
+                f"days={days!r:.80} is not a calendar; write for example .on(business_days) or DateCalendar([...])"
+            )
+            raise InvalidTriggerError(problem, field="days", value=days)
+        if shift is not None and not (isinstance(shift, str) and shift in {"next", "previous"}):
+            problem = f"shift={shift!r:.80} is not understood; write 'next', 'previous' or None"
+            raise InvalidTriggerError(problem, field="shift", value=shift)
+        for name, value in {"base": base, "days": days, "shift": shift, "jitter": base.jitter}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def parts(self) -> tuple[Trigger, ...]:
+        """The base."""
+        return (self.base,)
+
+    def rebuilt(self, parts: tuple[Trigger, ...]) -> "OnDaysTrigger":
+        """Return another base restricted to the same days; it is not searched again."""
+        made = OnDaysTrigger.__new__(OnDaysTrigger)
+        made._fill(parts[0], self.days, self.shift)  # noqa: SLF001 - its own
+        return made
+
+    def _search(self, counted_from: int) -> "DaySearch":
+        """The search over the base, anchored at an instant where it has no anchor yet."""
+        instant = to_datetime(min(max(counted_from, EARLIEST_US), LATEST_US))
+        return DaySearch(self.base.anchored(instant), self.days, self.shift)
+
+    def next_us(self, after: int) -> int | None:
+        """Return the first instant strictly later than ``after``, in Unix microseconds.
+
+        Raises:
+            InvalidTriggerError: a bounded search found none, and no end of the calendar either.
+        """
+        return self._search(after).first(after)
+
+    def last_us(self, after: int, until: int) -> int | None:
+        """Return the last instant in (after, until]; with a shift it gallops back from ``until`` and bisects."""
+        search = self._search(after)
+        if self.shift is None:
+            return search.last_own(after, until)
+        low, step = until, _SECOND
+        while (found := search.first(low, until)) is None:
+            if low <= after:
+                return None
+            low, step = max(after, low - step), step * 2
+        high = until
+        while (following := search.first(found, until)) is not None:
+            middle = (found + high) // 2
+            ahead = search.first(middle, until)
+            found, high = (ahead, high) if ahead is not None else (following, middle)
+        return found
+
+    def count_us(self, after: int, until: int) -> int | None:
+        """Return how many instants lie in (after, until] by stepping; ``None`` when there are thousands."""
+        search, count, cursor = self._search(after), 0, after
+        while (found := search.first(cursor, until)) is not None:
+            if count == COUNT_LIMIT:
+                return None
+            count, cursor = count + 1, found
+        return count
+
+    def first_us(self, added_at: int) -> int | None:
+        """Return the first instant of a job that is added then.
+
+        A one-shot that has passed is due at once, also when it has passed only because it was moved
+        back; so is the instant at which the job is added, for a base that starts with it.
+        """
+        first = self.base.first_us(added_at)
+        moved = None if first is None else self._search(added_at).moved(first)
+        if first is None or moved is None or moved > added_at:
+            return self.next_us(added_at)
+        # A trigger that names the same first instant still when that has passed is a one-shot.
+        due_at_once = moved == first or self.base.first_us(first + 1) == first
+        return moved if due_at_once else self.next_us(added_at)
+
+    def previous(self, at: datetime) -> datetime | None:
+        """Return the last instant strictly earlier than ``at``; ``None`` too while the base has no anchor."""
+        require_aware(at, "at")
+        return None if is_floating(self.base) else CombinedTrigger.previous(self, at)
+
+    def upcoming(self, after: datetime | None = None, n: int = 10) -> list[datetime]:
+        """Return the next ``n`` instants; a base without an anchor counts from ``after`` (now when ``None``)."""
+        start = to_datetime(SystemClock().now_us()) if after is None else after
+        require_aware(start, "after")
+        ready = self.anchored(start)
+        return CombinedTrigger.upcoming(self, start, n) if ready is self else ready.upcoming(start, n)
+
+    def describe(self) -> str:
+        """Return ``at 09:00, on business days only``."""
+        if self.shift is None:
+            return f"{self.base.describe()}, on {self.days.describe()} only"
+        place = f"the {self.shift} of {self.days.describe()}"
+        return f"{self.base.describe()}, moved to {place} where it falls on another day"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the trigger as JSON values, base and calendar nested."""
+        parts = {"base": self.base.to_dict(), "days": self.days.to_dict(), "shift": self.shift}
+        return {"kind": self.kind, "v": 1, **parts}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild the trigger from `to_dict`. It is not searched again."""
+        require_version(data)
+        made = cls.__new__(cls)
+        made._fill(trigger_from_dict(data["base"]), calendar_from_dict(data["days"]), data["shift"])  # noqa: SLF001 - its own
+        return made
+
+    def __repr__(self) -> str:
+        shift = "" if self.shift is None else f", shift={self.shift!r}"
+        return f"OnDaysTrigger({self.base!r}, {self.days!r}{shift})"
+
+
+def _never_fires(trigger: OnDaysTrigger) -> bool:
+    """Whether a search from the first instant of the base finds nothing; only asked of what is settled and cheap."""
+    base = trigger.base
+    if not isinstance(base, MicrosecondTrigger) or is_floating(base) or base.for_job("") is not base:
+        return False
+    zones = _FARTHEST_ZONES if base.with_timezone(UTC) is not base else (base.zone,)
+    return all(misses(base.with_timezone(zone), trigger.days, trigger.shift) for zone in zones)
