@@ -169,14 +169,14 @@ class RRuleTrigger(MicrosecondTrigger):
         return Search(self._recurrence, start, self.zone, self.gap, self.fold)
 
     def next_us(self, after: int) -> int | None:
-        """Return the first instant strictly later than ``after``; a year is passed at most once, in 1 to 3 us."""
+        """Return the first instant strictly later than ``after``; a year is passed at most once, in a few us."""
         found = self._found(after).next(after // _SECOND)
         return None if found is None else found * _SECOND
 
     def last_us(self, after: int, until: int) -> int | None:
         """Return the last instant in (after, until], searched backwards."""
-        found = self._found(after).previous(until // _SECOND)
-        return None if found is None or found * _SECOND <= after else found * _SECOND
+        found = self._found(after).previous(after // _SECOND, until // _SECOND)
+        return None if found is None else found * _SECOND
 
     def with_timezone(self, timezone: tzinfo) -> Trigger:
         """Return the trigger in that zone, local times read in it; itself when it names a zone."""
