@@ -1,0 +1,219 @@
+"""What a cron trigger says, read by a reader of its own, is what it does."""
+
+import itertools
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asyncsched.clock import to_us
+from asyncsched.errors import InvalidTriggerError
+from asyncsched.triggers.cron.trigger import CronTrigger, cron
+from tests.triggers.read_description import Reading, read_description
+
+SAYINGS = [
+    ("0 9 * * mon-fri", "at 09:00, Monday to Friday"),
+    ("* * * * *", "every minute"),
+    ("*/15 * * * *", "every 15 minutes"),
+    ("3-59/5 * * * *", "every 5 minutes from minute 3 of every hour"),
+    ("*/7 * * * *", "at minutes 0, 7, 14, 21, 28, 35, 42, 49 and 56 of every hour"),
+    ("0-30/2 * * * *", "at every 2nd minute from 0 to 30 of every hour"),
+    ("0 0-20/5 * * *", "at 00:00, 05:00, 10:00, 15:00 and 20:00"),
+    ("*/15 9-17 * * mon-fri", "every 15 minutes, during the hours 09 to 17, Monday to Friday"),
+    ("* 9 * * *", "every minute, during hour 09"),
+    ("0 9-17 * * *", "every hour from 09:00 to 17:00"),
+    ("0 8-12,14-18 * * *", "at minute 0 of the hours 08 to 12 and 14 to 18"),
+    ("0 */6 * * *", "every 6 hours"),
+    ("0 */12 * * *", "at 00:00 and 12:00"),
+    ("0 */5 * * *", "at 00:00, 05:00, 10:00, 15:00 and 20:00"),
+    ("5 */2 * * *", "at minute 5 of every 2nd hour from 00 to 22"),
+    ("* * * * * *", "every second"),
+    ("*/10 * * * * *", "every 10 seconds"),
+    ("10 * * * * *", "at second 10 of every minute"),
+    ("30 */15 * * * *", "at second 30 of the minutes 0, 15, 30 and 45 of every hour"),
+    ("5-59/10 * 9-17 * * *", "every 10 seconds from second 5 of every minute during the hours 09 to 17"),
+    ("*/20 10,40 8 * * *", "at 08:10:00, 08:10:20, 08:10:40, 08:40:00, 08:40:20 and 08:40:40"),
+    ("0 0 1,15 * *", "at 00:00, on day 1 and 15 of the month"),
+    ("0 0 1-7 * *", "at 00:00, on day 1 to 7 of the month"),
+    ("0 0 */2 * *", "at 00:00, on every 2nd day from 1 to 31 of the month"),
+    ("0 0 13 * fri", "at 00:00, on day 13 of the month or on Friday"),
+    ("0 0 */2 * fri,sun", "at 00:00, on every 2nd day from 1 to 31 of the month if it is Friday or Sunday"),
+    ("0 0 L * *", "at 00:00, on the last day of the month"),
+    ("0 0 L-1 * *", "at 00:00, on the day before the last day of the month"),
+    ("0 0 L-3 * *", "at 00:00, on the day 3 days before the last day of the month"),
+    ("0 0 LW * *", "at 00:00, on the last weekday of the month"),
+    ("0 0 15W * *", "at 00:00, on the weekday nearest to day 15 of the month"),
+    ("0 0 * * sat-mon", "at 00:00, Saturday to Monday"),
+    ("0 12 * * sat,sun", "at 12:00, on Saturday and Sunday"),
+    ("0 0 * * 5L,mon#3", "at 00:00, on the last Friday of the month and the third Monday of the month"),
+    ("0 0 1 11-2 *", "at 00:00, on day 1 of the month, from November to February"),
+    ("0 0 1 1,7 *", "at 00:00, on day 1 of the month, in January and July"),
+    ("0 0 12 1 1 ? 2030,2040", "at 12:00, on day 1 of the month, in January, in 2030 and 2040"),
+    ("0 0 0 29 2 ? 2000/4", "at 00:00, on day 29 of the month, in February, in every 4th year from 2000 to 9996"),
+    ("0 0 0 * * ? 2030-2035", "at 00:00, from 2030 to 2035"),
+]
+FIELDS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"day": "3rd fri, last sun", "hour": 9},
+        "at 09:00, on the third Friday of the month and the last Sunday of the month",
+    ),
+    ({"week": 53, "day_of_week": "mon"}, "at 00:00, on Monday, in ISO week 53"),
+    ({"week": "*/2"}, "at 00:00, in every 2nd ISO week from 1 to 53"),
+    ({"week": "1-20", "year": 2030}, "at 00:00, in ISO weeks 1 to 20, in 2030"),
+    ({"day": 13, "day_of_week": "fri"}, "at 00:00, on day 13 of the month if it is Friday"),
+    ({"day": "last", "day_of_week": "mon-fri"}, "at 00:00, on the last day of the month if it is Monday to Friday"),
+    (
+        {"hour": 9, "start_date": "2030-01-31", "end_date": "2031-01-31T12:00", "timezone": "UTC"},
+        "at 09:00, from 2030-01-31 00:00:00, until 2031-01-31 12:00:00 (UTC)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("expression", "words"), SAYINGS)
+def test_crontab_text_says(expression: str, words: str) -> None:
+    assert cron(expression).describe() == words
+    fires_as_it_says(cron(expression, "UTC"), random.Random(expression))
+
+
+@pytest.mark.parametrize(("fields", "words"), FIELDS)
+def test_fields_say(fields: dict[str, Any], words: str) -> None:
+    assert CronTrigger(**fields).describe() == words
+    fires_as_it_says(CronTrigger(**fields), random.Random(words))
+
+
+def moments(draw: random.Random, reading: Reading, trigger: CronTrigger) -> list[datetime]:
+    """Local times worth asking about: where it fires, one part of such a time changed, what is read, and any."""
+    year = draw.choice([draw.randint(1971, 9998), *(min(reading.years | {9998}) for _ in range(2)), 2028, 2026])
+    start = datetime(year, 1, 1) + timedelta(seconds=draw.randrange(365 * 86_400))
+    fires = [found.replace(tzinfo=None) for found in trigger.upcoming(start.replace(tzinfo=UTC), 4)]
+    found = list(fires)
+    for local in fires:
+        found += [local + timedelta(seconds=n) for n in (1, -1, 60, -3600, 86_400, -7 * 86_400, draw.randrange(10**6))]
+    times = [*(local.time() for local in fires[:2]), *draw.sample(sorted(reading.times), 1)]
+    times.append(
+        time(draw.randrange(24), draw.choice([0, 30, draw.randrange(60)]), draw.choice([0, draw.randrange(60)]))
+    )
+    days = [start + timedelta(days=n) for n in (0, *(draw.randrange(-366, 366) for _ in range(12)))]
+    found += [datetime.combine(day, moment) for day, moment in itertools.product([*days, *fires[:2]], times)]
+    return [local for local in found if 1970 <= local.year <= 9998]
+
+
+def fires_as_it_says(trigger: CronTrigger, draw: random.Random) -> None:
+    words = trigger.describe()
+    reading = read_description(words)
+    for local in moments(draw, reading, trigger):
+        instant = to_us(local.replace(tzinfo=UTC))
+        assert (trigger.next_us(instant - 1) == instant) == reading(local), (words, trigger, local)
+
+
+def numbers(low: int, high: int) -> st.SearchStrategy[str]:
+    value = st.integers(low, high)
+    pair = st.tuples(value, value).map(sorted)
+    return st.one_of(
+        st.just("*"),
+        st.just(str(low)),
+        value.map(str),
+        pair.map(lambda ends: f"{ends[0]}-{ends[1]}"),
+        st.just(f"{low + (high - low) // 3}-{high - (high - low) // 4}"),
+        st.integers(2, (high - low) // 2).map(lambda step: f"*/{step}"),
+        st.tuples(value, st.integers(1, 9))
+        .filter(lambda two: two[0] + two[1] <= high)
+        .map(lambda two: f"{two[0]}/{two[1]}"),
+        st.lists(value, min_size=2, max_size=5).map(lambda many: ",".join(map(str, many))),
+    )
+
+
+def lists_of(*elements: st.SearchStrategy[str] | str) -> st.SearchStrategy[str]:
+    each = [st.just(element) if isinstance(element, str) else element for element in elements]
+    return st.lists(st.one_of(each), min_size=1, max_size=3).map(",".join)
+
+
+years = st.one_of(st.sampled_from(["*", "*", "2030", "2028-2033", "2000/4", "2026,2030,2040-2044", "1999/7"]))
+days = st.one_of(
+    numbers(1, 31), st.just("?"), lists_of("L", "L-1", "L-3", "LW", "15W", "1W", "31W", "13", "29-31", "1-15/3")
+)
+weekdays = st.one_of(
+    numbers(0, 6), st.just("?"), lists_of("5L", "fri#2", "sat-mon", "7", "mon#5", "wed", "0L", "tue#3", "sun#4")
+)
+five = st.tuples(numbers(0, 59), numbers(0, 23), days, numbers(1, 12), weekdays)
+seven = st.tuples(numbers(0, 59), *(numbers(0, 59), numbers(0, 23), days, numbers(1, 12), weekdays), years)
+expressions = st.one_of(five, seven).map(" ".join)
+fields_of_keywords = st.fixed_dictionaries(
+    {},
+    optional={
+        "year": years,
+        "month": numbers(1, 12),
+        "day": st.one_of(
+            numbers(1, 31), lists_of("last", "2nd tue", "3rd fri", "4th mon", "last sun", "1st mon", "5th sat", "13")
+        ),
+        "week": numbers(1, 53),
+        "day_of_week": numbers(0, 6),
+        "hour": numbers(0, 23),
+        "minute": numbers(0, 59),
+        "second": numbers(0, 59),
+    },
+).filter(bool)
+seeds = st.randoms(use_true_random=False)
+
+
+def possible(make: Callable[[], CronTrigger]) -> CronTrigger | None:
+    try:
+        return make()
+    except InvalidTriggerError as error:
+        if "can never fire" in str(error):
+            return None
+        raise
+
+
+@settings(max_examples=600, deadline=None)
+@given(expressions, seeds)
+def test_what_any_expression_says_is_what_it_does(expression: str, draw: random.Random) -> None:
+    trigger = possible(lambda: cron(expression, "UTC"))
+    if trigger is not None:
+        fires_as_it_says(trigger, draw)
+
+
+@settings(max_examples=400, deadline=None)
+@given(fields_of_keywords, seeds)
+def test_what_any_fields_say_is_what_they_do(fields: dict[str, Any], draw: random.Random) -> None:
+    trigger = possible(lambda: CronTrigger(**fields, timezone="UTC"))
+    if trigger is not None:
+        fires_as_it_says(trigger, draw)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("", "every 15 minutes please", "at 9", "at 09:00 on Friday", "at 09:00, on Fridays", "every 7th minute"),
+        *(
+            "every 7 minutes",
+            "every 5 hours",
+            "every 5 minutes from minute 7 of every hour",
+            "at minutes 0 and 7",
+            "every 5 minutes, during",
+            "at 09:00, in Octember",
+            "at 09:00, on day 5",
+        ),
+    ],
+)
+def test_the_reader_does_not_guess(words: str) -> None:
+    with pytest.raises(ValueError, match="is not understood"):
+        read_description(words)
+
+
+def test_the_reader_knows_english_and_the_calendar() -> None:
+    reading = read_description(
+        "at 08:30 and 20:30, on the weekday nearest to day 1 of the month, from November to January"
+    )
+    assert reading(datetime(2026, 11, 2, 8, 30))  # the first is a Sunday
+    assert not reading(datetime(2026, 11, 1, 8, 30))
+    assert not reading(datetime(2026, 10, 1, 8, 30))
+    assert not reading(datetime(2026, 11, 2, 8, 31))
+    friday = read_description("every minute, on day 13 of the month if it is Friday (Europe/Berlin)")
+    assert friday(datetime(2026, 11, 13, 5, 5))
+    assert not friday(datetime(2026, 12, 13, 5, 5))
+    assert friday.zone == "Europe/Berlin"
