@@ -11,6 +11,7 @@ with empty caches, and the least of the three counts, because the machine has ot
 import argparse
 import itertools
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -179,10 +180,15 @@ def complaints(subject: Subject, error: InvalidTriggerError, *, place: bool) -> 
         return  # there is nothing to point at
     if error.value is None:
         yield "no value"
-    elif repr(error.value)[1:20].rstrip("'\"") not in message:
+    elif _bare(repr(error.value))[:18] not in _bare(message):
         yield f"the value {error.value!r:.80} is not in the message"
     if place:
         yield from _misplaced(subject, error)
+
+
+def _bare(text: str) -> str:
+    """Without quotation marks and what escapes them: which are used depends on how much of a text is shown."""
+    return re.sub(r"['\"\\\\]", "", text)
 
 
 def _misplaced(subject: Subject, error: InvalidTriggerError) -> Iterator[str]:
