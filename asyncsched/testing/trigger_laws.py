@@ -12,6 +12,7 @@ __all__ = ["check_trigger"]
 _STARTS: Final = tuple(
     datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=61 * step, hours=step, microseconds=step) for step in range(15)
 )
+_END: Final = datetime(9999, 12, 1, tzinfo=UTC)
 
 
 def check_trigger(trigger: Trigger, starts: Iterable[datetime] = _STARTS, *, steps: int = 20) -> None:
@@ -19,7 +20,8 @@ def check_trigger(trigger: Trigger, starts: Iterable[datetime] = _STARTS, *, ste
 
     The laws: `next` is a function of its argument alone; its result is aware and strictly later;
     nothing lies between an instant and its result; counting and searching backwards agree with
-    stepping; equality and hash follow from the stored form, which can be read back.
+    stepping; the search is bounded, so that an answer comes at the end of time as well; equality and
+    hash follow from the stored form, which can be read back, and from nothing else.
 
     Args:
         trigger: the trigger, registered with `register_trigger`.
@@ -34,10 +36,13 @@ def check_trigger(trigger: Trigger, starts: Iterable[datetime] = _STARTS, *, ste
         stored == trigger and hash(stored) == hash(trigger), trigger, "to_dict is read back as an equal value", stored
     )
     _hold(bool(trigger.describe()), trigger, "describe says something", trigger.describe())
+    last = trigger.next(_END)
+    _hold(last is None or last > _END, trigger, "next answers at the end of time", last)
     for start in starts:
         instants = _follow(trigger, start, steps)
         if instants:
             _check_between(trigger, start, instants[0])
+            _check_backwards(trigger, start, instants[0])
             _check_engine_path(trigger, to_us(start), [to_us(instant) for instant in instants])
 
 
@@ -64,6 +69,17 @@ def _check_between(trigger: Trigger, start: datetime, found: datetime) -> None:
             trigger,
             "no instant is passed over",
             (start, middle, found),
+        )
+
+
+def _check_backwards(trigger: Trigger, start: datetime, found: datetime) -> None:
+    if _is_anchored(trigger, start):
+        before = trigger.previous(found)
+        _hold(
+            before is None or before.astimezone(UTC) <= start,
+            trigger,
+            "previous of an instant is not later than where it was searched from",
+            (start, found, before),
         )
 
 

@@ -10,19 +10,27 @@ Unix microseconds and are what built-in triggers implement; a user's own trigger
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, TypeVar, final
+from typing import Any, ClassVar, Final, Self, TypeAlias, TypeVar, final
 
 from asyncsched.clock import SystemClock, to_datetime, to_us
 from asyncsched.errors import ConfigurationError, InvalidTriggerError, SerializationError
-from asyncsched.triggers.calendars.base import Calendar
-from asyncsched.triggers.moment import Moment
+from asyncsched.triggers.operators import MAKERS, Combinable
 
-__all__ = ["Jitter", "LintWarning", "MicrosecondTrigger", "Trigger", "register_trigger", "trigger_from_dict"]
+__all__ = [
+    "COUNT_LIMIT",
+    "Jitter",
+    "LintWarning",
+    "MicrosecondTrigger",
+    "Trigger",
+    "register_trigger",
+    "trigger_from_dict",
+]
 
 Jitter: TypeAlias = float | tuple[float, float] | None
 """Seconds: ``j`` for a delay in [0, j], ``(lo, hi)`` for one in [lo, hi]."""
 
-_COUNT_LIMIT: Final = 10_000
+COUNT_LIMIT: Final = 2_000
+"""As many instants are counted by stepping, within a few milliseconds; more are not counted."""
 _FIRST_STEP_US: Final = 1_000_000
 
 
@@ -32,7 +40,7 @@ class LintWarning(str):
     __slots__ = ()
 
 
-class Trigger(ABC):
+class Trigger(Combinable, ABC):
     """A pure value that says at which instants a job is due.
 
     Subclasses are frozen, hashable and comparable (a frozen dataclass is the usual form), and keep
@@ -123,48 +131,6 @@ class Trigger(ABC):
         """The zone in which instants are handed out and days begin; UTC when the trigger has none of its own."""
         return UTC
 
-    # -- combining: each returns a new trigger, see `asyncsched.triggers.combined` ---------------
-
-    def __or__(self, other: "Trigger") -> "Trigger":
-        """Return the trigger that fires whenever one of the two does: `OrTrigger`."""
-        return _combined("or", self, other)
-
-    def __and__(self, other: "Trigger") -> "Trigger":
-        """Return the trigger that fires whenever both do, exactly together: `AndTrigger`."""
-        return _combined("and", self, other)
-
-    def __sub__(self, other: "Trigger | Calendar") -> "Trigger":
-        """Return the trigger that fires when this one does and the other does not: `ExceptTrigger`.
-
-        Args:
-            other: a trigger, whose instants are left out, or a calendar, whose days are.
-        """
-        return _combined("except", self, other)
-
-    def between(self, start: Moment | None = None, end: Moment | None = None) -> "Trigger":
-        """Return the trigger bounded: nothing fires before ``start`` or after ``end``: `BetweenTrigger`.
-
-        Args:
-            start: the first instant that may fire, inclusive; ``None`` for no bound. A naive
-                datetime is read in the zone of the trigger.
-            end: the last instant that may fire, inclusive; ``None`` for no bound.
-
-        Raises:
-            InvalidTriggerError: a bound cannot be read, both are missing, or ``end`` lies before ``start``.
-        """
-        return _combined("between", self, start, end)
-
-    def on(self, days: Calendar, shift: Literal["next", "previous"] | None = None) -> "Trigger":
-        """Return the trigger restricted to the days of a calendar: `OnDaysTrigger`.
-
-        Args:
-            days: the days, told apart in the zone of the trigger.
-            shift: what becomes of an instant on another day: ``None`` leaves it out, ``"next"`` and
-                ``"previous"`` move it to the same time of day on the nearest day of the calendar
-                after or before.
-        """
-        return _combined("on", self, days, shift)
-
     # -- how a definition becomes the trigger of one job ---------------------------------------
 
     def with_timezone(self, timezone: tzinfo) -> "Trigger":
@@ -229,7 +195,7 @@ class Trigger(ABC):
     def count_us(self, after: int, until: int) -> int | None:
         """Return how many instants lie in (after, until]; ``None`` when that is too many to count."""
         count, cursor = 0, after
-        while count < _COUNT_LIMIT:
+        while count <= COUNT_LIMIT:
             found = self.next_us(cursor)
             if found is None or found > until:
                 return count
@@ -282,7 +248,6 @@ class _Kinds:
 
     def __init__(self) -> None:
         self.readers: dict[str, Callable[[Mapping[str, Any]], Trigger]] = {}
-        self.classes: dict[str, Callable[..., Trigger]] = {}
 
 
 _kinds: Final = _Kinds()
@@ -299,15 +264,8 @@ def register_trigger(cls: type[_T]) -> type[_T]:
     if known is not None and known != cls.from_dict:
         raise ConfigurationError(f"the trigger kind {cls.kind!r} is taken by another class; choose another kind")
     _kinds.readers[cls.kind] = cls.from_dict
-    _kinds.classes[cls.kind] = cls
+    MAKERS[cls.kind] = getattr(cls, "combining", cls)
     return cls
-
-
-def _combined(kind: str, *arguments: object) -> Trigger:
-    # The combining classes stand above this module and have registered themselves with it.
-    maker = getattr(_kinds.classes[kind], "combining", _kinds.classes[kind])
-    made: Trigger = maker(*arguments)
-    return made
 
 
 def trigger_from_dict(data: Mapping[str, Any]) -> Trigger:

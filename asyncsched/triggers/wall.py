@@ -118,7 +118,14 @@ class WallClock:
         if earlier > later:
             both = (local - earlier, local - later)
             return both if fold == "both" else both[:1] if fold == "first" else both[1:]
-        return (self.window(local - earlier).start,) if gap == "shift" else ()
+        return (self._change_before(local - earlier),) if gap == "shift" else ()
+
+    def _change_before(self, instant: int) -> int:
+        """The last change of the clocks up to an instant; windows begin without one as well."""
+        window = self.window(instant)
+        while window.before == window.offset:
+            window = self.window(window.start - 1)
+        return window.start
 
     def _offset_of(self, local: datetime) -> int:
         offset = self._zone.utcoffset(local)

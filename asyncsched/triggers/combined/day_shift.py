@@ -9,7 +9,6 @@ Where the clocks change, a day is made of several stretches of one offset each; 
 instants and their times of day keep the same order, so each stretch needs one question. A change
 near midnight can put an instant of one date before one of the date before; hence the searches begin
 a day early and go on for a day.
-
 """
 
 from collections.abc import Generator, Iterator
@@ -22,7 +21,7 @@ from asyncsched.triggers.base import Trigger
 from asyncsched.triggers.calendars.base import SEARCH_DAYS, Calendar
 from asyncsched.triggers.wall import EARLIEST_US, LATEST_US, wall_clock
 
-__all__ = ["DaySearch", "Shift", "misses"]
+__all__ = ["Shift", "ShiftedDays", "misses"]
 
 Shift: TypeAlias = Literal["next", "previous"] | None
 """What becomes of an instant on a day that is not in the calendar: it moves, or it is left out."""
@@ -54,7 +53,7 @@ class _Stretch(NamedTuple):
 
 
 @final
-class DaySearch:
+class ShiftedDays:
     """The instants of one anchored base on the days of a calendar. Days are counted since 1970."""
 
     __slots__ = ("_base", "_days", "_shift", "_wall", "_whole_day")
@@ -293,6 +292,6 @@ def misses(base: Trigger, days: Calendar, shift: Shift) -> bool:
         return False
     back = 1 if shift is None else (SEARCH_DAYS + 2) * _DAY_US
     try:
-        return DaySearch(base, days, shift).first(max(beginning - back, EARLIEST_US)) is None
+        return ShiftedDays(base, days, shift).first(max(beginning - back, EARLIEST_US)) is None
     except InvalidTriggerError:
         return days.repeats_after is not None

@@ -16,7 +16,7 @@ from asyncsched.triggers.base import (
     trigger_from_dict,
 )
 from asyncsched.triggers.calendars.base import Calendar, calendar_from_dict
-from asyncsched.triggers.combined.day_shift import DaySearch, Shift, misses
+from asyncsched.triggers.combined.day_shift import Shift, ShiftedDays, misses
 from asyncsched.triggers.combined.parts import COUNT_LIMIT, CombinedTrigger, is_floating, read_parts
 from asyncsched.triggers.moment import require_version
 from asyncsched.triggers.wall import EARLIEST_US, LATEST_US
@@ -93,14 +93,19 @@ class OnDaysTrigger(CombinedTrigger):
 
     def rebuilt(self, parts: tuple[Trigger, ...]) -> "OnDaysTrigger":
         """Return another base restricted to the same days; it is not searched again."""
-        made = OnDaysTrigger.__new__(OnDaysTrigger)
-        made._fill(parts[0], self.days, self.shift)  # noqa: SLF001 - its own
+        return OnDaysTrigger.unchecked(parts[0], self.days, self.shift)
+
+    @classmethod
+    def unchecked(cls, base: Trigger, days: Calendar, shift: Shift = None) -> Self:
+        """Return the trigger without searching whether it ever fires."""
+        made = cls.__new__(cls)
+        made._fill(base, days, shift)  # noqa: SLF001 - its own
         return made
 
-    def _search(self, counted_from: int) -> "DaySearch":
+    def _search(self, counted_from: int) -> "ShiftedDays":
         """The search over the base, anchored at an instant where it has no anchor yet."""
         instant = to_datetime(min(max(counted_from, EARLIEST_US), LATEST_US))
-        return DaySearch(self.base.anchored(instant), self.days, self.shift)
+        return ShiftedDays(self.base.anchored(instant), self.days, self.shift)
 
     def next_us(self, after: int) -> int | None:
         """Return the first instant strictly later than ``after``, in Unix microseconds.
