@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asyncsched.clock import to_us
@@ -21,6 +21,8 @@ from asyncsched.triggers.combined.without import ExceptTrigger
 from asyncsched.triggers.cron.trigger import CronTrigger, cron
 from asyncsched.triggers.date import after, at
 from asyncsched.triggers.interval import IntervalTrigger, every
+
+T = TypeVar("T")
 
 START = datetime(2026, 3, 28, 12, tzinfo=UTC)
 SPAN = timedelta(hours=36)  # the clocks of Berlin change within it
@@ -57,7 +59,7 @@ def wrong(value: Any) -> Any:
     return value
 
 
-def made(make: Callable[[], Trigger]) -> Trigger | None:
+def made(make: Callable[[], T]) -> T | None:
     try:
         return make()
     except InvalidTriggerError as error:
@@ -94,7 +96,8 @@ def test_and_is_the_intersection(left: Trigger, right: Trigger) -> None:
 def test_except_is_the_difference(left: Trigger, right: Trigger) -> None:
     rest = made(lambda: left - right)
     expected = sorted(set(instants(left)) - set(instants(right)))
-    if rest is None:
+    if rest is None or made(lambda: rest.next(START)) is None:
+        # Nothing is left at all, or nothing any more, which a bounded search may say with an error.
         assert expected == []
         return
     assert instants(rest) == expected
@@ -122,7 +125,11 @@ def meetings(grids: list[list[int]], threshold: int) -> list[int]:
         if not any(low <= other[0] and other[1] <= high and other != (low, high) for other in stretches)
     ]
     close = {
-        (high - low, next(number for number, grid in enumerate(grids) if low in grid), low): high
+        (
+            high - low,
+            next(number for number, grid in enumerate(grids) if max(at for at in grid if at <= high) == low),
+            low,
+        ): high
         for low, high in shortest
         if high - low <= threshold
     }
@@ -141,6 +148,7 @@ grids = st.tuples(st.integers(1, 9), st.integers(0, 8))
 
 
 @settings(max_examples=120, deadline=None)
+@example(chosen=[(1, 0), (2, 0), (2, 1)], threshold=1)
 @given(st.lists(grids, min_size=2, max_size=3), st.integers(0, 6))
 def test_a_threshold_brings_neighbours_together(chosen: list[tuple[int, int]], threshold: int) -> None:
     begin = datetime(2026, 1, 1, tzinfo=UTC)

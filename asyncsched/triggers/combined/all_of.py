@@ -35,7 +35,7 @@ class _Match(NamedTuple):
 
     Attributes:
         length: from its first to its last instant, in microseconds.
-        leader: which part fires first in it.
+        leader: which part holds its beginning, firing there and not again until its end.
         start: its first instant.
     """
 

@@ -34,6 +34,8 @@ _MIN_DAY: Final = EARLIEST_US // _DAY_US
 _MAX_DAY: Final = date.max.toordinal() - _EPOCH_ORDINAL
 _LEAPS: Final = 5_000
 """How often one search may leap to a later day: tens of milliseconds, and a century of weeks."""
+_NEARBY: Final = 4
+"""As many days are looked at one by one before a search is begun."""
 
 
 class _Group(NamedTuple):
@@ -72,6 +74,11 @@ class ShiftedDays:
             InvalidTriggerError: without a bound, when the search does not come to an end.
         """
         limit = LATEST_US if until is None else until
+        plain = self._base.next_us(after)
+        if plain is None and self._shift is None:
+            return None
+        if plain is not None and self._is_undisturbed(after, plain):
+            return plain if plain <= limit else None
         threshold = self._first_local(after)
         day: int | None = self._first_source(self._day_of(max(after, EARLIEST_US)) - 1)
         best: int | None = None
@@ -88,6 +95,20 @@ class ShiftedDays:
             if best is None:
                 raise self._lost(day or 0)
         return best if best is not None and best <= limit else None
+
+    def _is_undisturbed(self, after: int, found: int) -> bool:
+        """Whether that is the answer already: the first instant of the base after, and nothing moves before it."""
+        day = self._day_of(found)
+        if self._shift is None:
+            return self._days.includes(_date(day))
+        # Instants are moved only to days beside one that is not in the calendar; far from a change of
+        # the clocks the days follow each other in order.
+        window = self._wall.window(after // _SECOND)
+        if not (window.start + _DAY <= after // _SECOND and found // _SECOND < window.end - _DAY):
+            return False
+        first = self._day_of(after)
+        low, high = (first - 1, day) if self._shift == "next" else (first, day + 1)
+        return high - low <= _NEARBY and all(self._days.includes(_date(near)) for near in range(low, high + 1))
 
     def last_own(self, after: int, until: int) -> int | None:
         """Return the last instant in (after, until] of the base itself that is on a day of the calendar.

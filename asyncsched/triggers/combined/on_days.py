@@ -62,6 +62,7 @@ class OnDaysTrigger(CombinedTrigger):
     days: Calendar
     shift: Shift
     jitter: Jitter = field(compare=False)
+    _settled: ShiftedDays | None = field(compare=False)
 
     def __init__(self, base: Trigger, days: Calendar, shift: Shift = None) -> None:
         self._fill(base, days, shift)
@@ -73,17 +74,19 @@ class OnDaysTrigger(CombinedTrigger):
                 value=days,
             )
 
-    def _fill(self, base: Trigger, days: object, shift: object) -> None:
+    def _fill(self, base: Trigger, days: object, shift: Shift) -> None:
         read_parts([base], "OnDaysTrigger")
         if not isinstance(days, Calendar):
             problem = (
                 f"days={days!r:.80} is not a calendar; write for example .on(business_days) or DateCalendar([...])"
             )
             raise InvalidTriggerError(problem, field="days", value=days)
-        if shift is not None and not (isinstance(shift, str) and shift in {"next", "previous"}):
+        if shift not in (None, "next", "previous"):
             problem = f"shift={shift!r:.80} is not understood; write 'next', 'previous' or None"
             raise InvalidTriggerError(problem, field="shift", value=shift)
-        for name, value in {"base": base, "days": days, "shift": shift, "jitter": base.jitter}.items():
+        settled = None if is_floating(base) else ShiftedDays(base, days, shift)
+        values = {"base": base, "days": days, "shift": shift, "jitter": base.jitter, "_settled": settled}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -102,8 +105,10 @@ class OnDaysTrigger(CombinedTrigger):
         made._fill(base, days, shift)  # noqa: SLF001 - its own
         return made
 
-    def _search(self, counted_from: int) -> "ShiftedDays":
+    def _search(self, counted_from: int) -> ShiftedDays:
         """The search over the base, anchored at an instant where it has no anchor yet."""
+        if self._settled is not None:
+            return self._settled
         instant = to_datetime(min(max(counted_from, EARLIEST_US), LATEST_US))
         return ShiftedDays(self.base.anchored(instant), self.days, self.shift)
 
