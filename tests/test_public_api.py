@@ -7,12 +7,13 @@ import dataclasses
 import importlib
 import inspect
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 import pytest
 
 import asyncsched
-from asyncsched import events
+from asyncsched import events, triggers
 from asyncsched.spec import JOB_OPTIONS
 
 SCHEDULER: Final = {"Clock", "Health", "Scheduler", "StoreHealth", "SystemClock"}
@@ -164,13 +165,57 @@ CONSTRUCTOR: Final = (
     "start_paused=False, clock=None"
 )
 MODULES: Final = {
-    "asyncsched.triggers": "CronTrigger DateTrigger IntervalTrigger Trigger after at cron every trigger_from_dict",
+    "asyncsched.triggers": (
+        "AndTrigger BetweenTrigger Calendar CalendarIntervalTrigger CronTrigger DateCalendar DateTrigger DelayTrigger "
+        "ExceptTrigger IntervalTrigger Jitter LintWarning OnDaysTrigger OrTrigger RRuleTrigger Trigger WeekdayCalendar "
+        "after at business_days calendar_from_dict cron every read_ics register_calendar register_trigger "
+        "trigger_from_alias trigger_from_dict weekends"
+    ),
     "asyncsched.stores": "JobStore MemoryJobStore SQLiteJobStore",
     "asyncsched.executors": "AsyncExecutor Executor InlineExecutor ProcessExecutor ThreadExecutor",
     "asyncsched.clock": "Clock SystemClock",
-    "asyncsched.testing": "VirtualClock check_store record_events",
+    "asyncsched.testing": "VirtualClock check_store check_trigger record_events",
     "asyncsched.events": " ".join(EVENTS),
     "asyncsched.errors": " ".join(ERRORS),
+}
+
+
+FIELD: Final = "year=None, month=None, day=None, week=None, day_of_week=None, hour=None, minute=None, second=None"
+TRIGGER_CALLS: Final = {
+    "at": "when, timezone=None",
+    "after": "delay",
+    "every": "weeks=0, days=0, hours=0, minutes=0, seconds=0, *, start=None, end=None, timezone=None, jitter=None",
+    "cron": "expression, timezone=None, *, jitter=None, gap='shift', fold='first'",
+    "DateTrigger": "run_date, timezone=None",
+    "IntervalTrigger": (
+        "weeks=0, days=0, hours=0, minutes=0, seconds=0, *, start=None, end=None, timezone=None, jitter=None"
+    ),
+    "CronTrigger": f"*, {FIELD}, start_date=None, end_date=None, timezone=None, gap='shift', fold='first', jitter=None",
+    "CronTrigger.from_crontab": (
+        "expression, timezone=None, *, start_date=None, end_date=None, gap='shift', fold='first', jitter=None"
+    ),
+    "CalendarIntervalTrigger": (
+        "*, years=0, months=0, weeks=0, days=0, hour=0, minute=0, second=0, start_date=None, end_date=None, "
+        "timezone=None, gap='shift', fold='first', jitter=None"
+    ),
+    "AndTrigger": "triggers, threshold=1.0, *, jitter=None",
+    "OrTrigger": "triggers, *, jitter=None",
+    "ExceptTrigger": "base, excluded, *, jitter=None",
+    "BetweenTrigger": "base, start=None, end=None, *, jitter=None",
+    "OnDaysTrigger": "base, days, shift=None",
+    "RRuleTrigger": "text, *, start=None, timezone=None, gap='shift', fold='first', jitter=None",
+    "DateCalendar": "dates, name=None",
+    "WeekdayCalendar": "days, name=None",
+    "read_ics": "source, name=None, *, until=None",
+    "Trigger.next": "after",
+    "Trigger.previous": "at",
+    "Trigger.upcoming": "after=None, n=10",
+    "Trigger.between": "start=None, end=None",
+    "Trigger.on": "days, shift=None",
+    "Trigger.describe": "",
+    "Trigger.lint": "",
+    "Trigger.to_dict": "",
+    "trigger_from_dict": "data",
 }
 
 
@@ -244,6 +289,11 @@ def test_calls_that_are_not_awaited(name: str, expected: str) -> None:
     call = getattr(asyncsched.Scheduler, name)
     assert not inspect.iscoroutinefunction(call)
     assert plain(call) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), TRIGGER_CALLS.items())
+def test_calls_of_the_triggers(name: str, expected: str) -> None:
+    assert plain(attrgetter(name)(triggers)) == expected
 
 
 def test_constructor_of_the_scheduler() -> None:

@@ -7,6 +7,8 @@ from typing import Any, Final
 from asyncsched.errors import ConfigurationError
 from asyncsched.triggers.base import Trigger
 from asyncsched.triggers.calendar_interval import CalendarIntervalTrigger
+from asyncsched.triggers.combined.all_of import AndTrigger
+from asyncsched.triggers.combined.any_of import OrTrigger
 from asyncsched.triggers.cron.trigger import CronTrigger
 from asyncsched.triggers.date import DateTrigger, DelayTrigger
 from asyncsched.triggers.interval import IntervalTrigger
@@ -25,6 +27,8 @@ _KEYWORDS: Final[Mapping[str, tuple[str, ...]]] = {
         *("years", "months", "weeks", "days", "hour", "minute", "second"),
         *("start_date", "end_date", "timezone", "gap", "fold", "jitter"),
     ),
+    "and": ("triggers", "threshold", "jitter"),
+    "or": ("triggers", "jitter"),
 }
 
 
@@ -32,7 +36,7 @@ def trigger_from_alias(alias: str, **fields: Any) -> Trigger:
     """Return the trigger that an alias and its keywords name, in APScheduler's spelling.
 
     Args:
-        alias: ``date``, ``interval``, ``cron`` or ``calendarinterval``.
+        alias: ``date``, ``interval``, ``cron``, ``calendarinterval``, ``and`` or ``or``.
         **fields: what the trigger takes; ``start_date`` and ``end_date`` for ``start`` and ``end``
             of an interval too. ``date`` without ``run_date`` is due at the moment it is added.
 
@@ -80,9 +84,19 @@ def _calendar_interval(fields: dict[str, Any]) -> Trigger:
     return CalendarIntervalTrigger(**fields)
 
 
+def _and(fields: dict[str, Any]) -> Trigger:
+    return AndTrigger(fields.pop("triggers", ()), **fields)
+
+
+def _or(fields: dict[str, Any]) -> Trigger:
+    return OrTrigger(fields.pop("triggers", ()), **fields)
+
+
 _MAKERS: Final[Mapping[str, Callable[[dict[str, Any]], Trigger]]] = {
     "date": _date,
     "interval": _interval,
     "cron": _cron,
     "calendarinterval": _calendar_interval,
+    "and": _and,
+    "or": _or,
 }

@@ -10,10 +10,12 @@ from asyncsched.clock import to_us
 from asyncsched.errors import ConfigurationError, InvalidTriggerError
 from asyncsched.testing.trigger_laws import check_trigger
 from asyncsched.triggers import (
+    AndTrigger,
     CronTrigger,
     DateTrigger,
     DelayTrigger,
     IntervalTrigger,
+    OrTrigger,
     Trigger,
     after,
     at,
@@ -161,6 +163,8 @@ def test_an_interval_counts_as_arithmetic_does(period: int, start: int, ahead: i
         ("date", {}, DelayTrigger(0)),
         ("interval", {"minutes": 5, "start_date": NOON, "jitter": 1}, IntervalTrigger(minutes=5, start=NOON, jitter=1)),
         ("cron", {"hour": "8-23", "timezone": "UTC"}, CronTrigger(hour="8-23", timezone="UTC")),
+        ("or", {"triggers": [every(hours=1)], "jitter": 2}, OrTrigger([every(hours=1)], jitter=2)),
+        ("and", {"triggers": [every(hours=1)], "threshold": 2}, AndTrigger([every(hours=1)], 2)),
     ],
 )
 def test_an_alias_names_a_trigger(alias: str, fields: dict[str, Any], expected: Trigger) -> None:
@@ -175,6 +179,8 @@ def test_an_alias_names_a_trigger(alias: str, fields: dict[str, Any], expected: 
         ("cron", {"hours": 1}, "did you mean 'hour'"),
         ("interval", {"start": NOON, "start_date": NOON}, "mean the same"),
         ("date", {"hour": 1}, "it takes run_date, timezone"),
+        ("or", {}, "of no triggers would never fire"),
+        ("and", {"trigger": every(hours=1)}, "did you mean 'triggers'"),
     ],
 )
 def test_an_unknown_alias_or_keyword_is_refused(alias: str, fields: dict[str, Any], message: str) -> None:

@@ -18,7 +18,7 @@ from asyncsched import (
     task,
 )
 from asyncsched.stores import MemoryJobStore, SQLiteJobStore
-from asyncsched.triggers import CronTrigger, IntervalTrigger
+from asyncsched.triggers import Calendar, CronTrigger, DateCalendar, IntervalTrigger, Trigger, business_days, weekends
 
 s = Scheduler("sqlite:///jobs.db", stores={"more": MemoryJobStore(), "file": SQLiteJobStore("more.db")})
 
@@ -99,9 +99,18 @@ async def a_stream_knows_its_events() -> None:
 async def triggers_have_types() -> None:
     assert_type(every(minutes=1), IntervalTrigger)
     assert_type(cron("* * * * *"), CronTrigger)
+    assert_type(cron("* * * * *") | every(hours=1), Trigger)
+    assert_type(cron("* * * * *") & every(hours=1), Trigger)
+    assert_type(cron("* * * * *") - every(hours=1), Trigger)
+    assert_type(cron("* * * * *") - business_days, Trigger)
+    assert_type(cron("* * * * *").on(weekends, shift="next"), Trigger)
+    assert_type(cron("* * * * *").between("2030-01-01"), Trigger)
+    assert_type(business_days - DateCalendar(["2030-01-01"]), Calendar)
 
 
 async def what_is_wrong_is_flagged() -> None:
+    _ = cron("* * * * *") | 5  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
+    cron("* * * * *").on(business_days, shift="nearest")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     job = await s.add_job(count, every(minutes=1))
     await job.run_now(3)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     await s.add_job(count, every(minutes=1), overlap="maybe")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]

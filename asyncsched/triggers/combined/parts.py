@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from datetime import datetime, tzinfo
+from typing import cast
 
 from asyncsched.clock import EPOCH, to_datetime
 from asyncsched.errors import ConfigurationError, InvalidTriggerError
@@ -75,7 +76,7 @@ def read_parts(triggers: object, kind: str) -> tuple[Trigger, ...]:
     if isinstance(triggers, Trigger) or not isinstance(triggers, Iterable):
         problem = f"{kind} takes a list of triggers, not {triggers!r:.80}; write for example {kind}([every(hours=1), cron('0 9 * * *')])"
         raise InvalidTriggerError(problem, field="triggers", value=triggers)
-    parts: tuple[object, ...] = tuple(triggers)
+    parts = tuple(cast("Iterable[object]", triggers))
     checked = tuple(part for part in parts if isinstance(part, Trigger))
     for part in parts:
         if not isinstance(part, Trigger):
