@@ -8,7 +8,7 @@ export PYTHON
 run := .venv/bin/python
 sources := asyncsched tests $(wildcard examples benchmarks)
 
-.PHONY: demo test check lint types coverage bench clean
+.PHONY: demo test check lint types coverage bench bench-triggers clean
 .DELETE_ON_ERROR:
 
 test: .venv/.ready
@@ -38,6 +38,9 @@ coverage: .venv/.ready
 
 bench: .venv/.ready
 	@$(run) benchmarks/run.py $(ARGS)
+
+bench-triggers: .venv/.ready
+	@$(run) benchmarks/cron_triggers.py $(ARGS)
 
 .venv/.ready: pyproject.toml .ci/setup
 	@sh .ci/setup

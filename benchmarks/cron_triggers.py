@@ -48,7 +48,7 @@ def _fastest_peer(rounds: Mapping[str, Sequence[Mapping[str, Any]]], case: str, 
 def _print_steps(rounds: Mapping[str, Sequence[Mapping[str, Any]]], count: int) -> None:
     names = list(rounds)
     print("microseconds of one next time\n")
-    print(f"{'':42}" + "".join(f"{name:>14}" for name in names) + f"{'fastest peer':>15}")
+    print(f"{'':46}" + "".join(f"{name:>14}" for name in names) + f"{'fastest peer':>15}")
     slower = list[str]()
     for case in _CASES:
         ratio = median(
@@ -57,10 +57,12 @@ def _print_steps(rounds: Mapping[str, Sequence[Mapping[str, Any]]], count: int) 
         if ratio < 1:
             slower.append(case)
         row = "".join(f"{_medians(rounds[name], case):14.2f}" for name in names)
-        same = {rounds[name][0]["ends"][case][:16] for name in names}
-        print(f"{case:42}{row}{ratio:14.1f}x" + ("" if len(same) == 1 else "  (ends differ)"))
+        ends = {name: rounds[name][0]["ends"][case] for name in names}
+        others = [name for name in names if ends[name] != ends[_OURS]]
+        said = f"  ({' and '.join(others)}: elsewhere)" if others else ""
+        print(f"{case:46}{row}{ratio:14.1f}x{said}")
     means = {name: geometric_mean(_medians(rounds[name], case) for case in _CASES) for name in names}
-    print(f"{'geometric mean':42}" + "".join(f"{means[name]:14.2f}" for name in names))
+    print(f"{'geometric mean':46}" + "".join(f"{means[name]:14.2f}" for name in names))
     for name in names:
         if name != _OURS:
             ratio = median(
@@ -95,8 +97,8 @@ def main() -> None:
     count, seconds = (1, 0.02) if arguments.quick else (arguments.repeat, 0.2)
     pythons = {name: environments.prepare(environment) for name, environment in ENVIRONMENT_OF.items()}
     for name, environment in ENVIRONMENT_OF.items():
-        found = environments.versions(environment)
-        print(f"{name}: {found.get(name.rstrip('34'), '')} on Python {found['python']}", flush=True)
+        found = {key.lower(): version for key, version in environments.versions(environment).items()}
+        print(f"{name}: {found[name.rstrip('34')]} on Python {found['python']}", flush=True)
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in pythons}
     for turn, (name, python) in itertools.product(range(count), pythons.items()):
         begun = time.monotonic()
