@@ -9,7 +9,9 @@ from 1 January 1970 as 0.
 
 from bisect import bisect_left, bisect_right
 from calendar import isleap
+from collections.abc import Iterator
 from datetime import date
+from functools import lru_cache
 from typing import Final, final
 
 from asyncsched.triggers.cron.field import FIRST_YEAR, LAST_YEAR
@@ -21,6 +23,7 @@ _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _LAST_DAY: Final = date(LAST_YEAR, 12, 31).toordinal() - _EPOCH_ORDINAL
 _CYCLE: Final = 400  # years after which the calendar repeats to the weekday
 _FEBRUARY: Final = 2
+_WEEK: Final = 0b111_1111
 _LENGTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -41,17 +44,17 @@ _EXAMPLE: Final = {kind: year + 2000 for year, kind in enumerate(_KINDS)}
 class MatchingDays:
     """The days on which a pattern matches, forwards, backwards and counted."""
 
-    __slots__ = ("_counts", "_month", "_pattern", "_tables", "_year_set", "_years")
+    __slots__ = ("_counts", "_masks", "_month", "_pattern", "_tables", "_years")
 
     def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
+        # The matching days of a month by its length and the weekday it begins on: there are 28 kinds of month.
+        self._masks: dict[tuple[int, int], int] = {}
         self._tables: list[tuple[int, ...] | None] = [None] * 21
         self._counts: list[int | None] = [None] * 21
         # The month last looked at: its first day, the day after its last, and its mask with bit 0 for day 1.
         self._month: tuple[int, int, int] = (0, 0, 0)
-        years = pattern.years
-        self._years = None if years is None else tuple(year for year in years if any(self._months(year)))
-        self._year_set = frozenset(self._years or ())
+        self._years = None if pattern.years is None else self._with_days(pattern.years)
 
     @property
     def possible(self) -> bool:
@@ -59,12 +62,21 @@ class MatchingDays:
         if self._years is not None:
             return bool(self._years)
         if self._pattern.weeks != ALL_WEEKS:
-            return any(any(self._months(year)) for year in _EXAMPLE.values())
+            return any(any(self._masks_of(year)) for year in _EXAMPLE.values())
         # Over the years every month begins on every weekday, and every February has 29 days as well.
         lengths = (
             _LENGTHS[month - 1] + (month == _FEBRUARY) for month in range(1, 13) if self._pattern.months >> month & 1
         )
-        return any(self._pattern.day_mask(length, weekday) for length in lengths for weekday in range(7))
+        return any(self._mask(length, weekday) for length in lengths for weekday in range(7))
+
+    def _with_days(self, years: tuple[int, ...]) -> tuple[int, ...]:
+        """The years in which any day matches, which is decided once for each kind of year."""
+        kinds = set(_EXAMPLE) if len(years) > _CYCLE else {_KINDS[year % _CYCLE] for year in years}
+        empty = {kind for kind in kinds if not any(self._masks_of(_EXAMPLE[kind]))}
+        if not empty:
+            return years
+        matching = [kind not in empty for kind in _KINDS]
+        return tuple(year for year in years if matching[year % _CYCLE])
 
     def matches(self, day: int) -> bool:
         """Return whether that day matches."""
@@ -148,7 +160,11 @@ class MatchingDays:
         return count
 
     def _has_year(self, year: int) -> bool:
-        return FIRST_YEAR <= year <= LAST_YEAR and (self._years is None or year in self._year_set)
+        years = self._years
+        if years is None:
+            return FIRST_YEAR <= year <= LAST_YEAR
+        index = bisect_left(years, year)
+        return index < len(years) and years[index] == year
 
     def _year_after(self, year: int) -> int | None:
         if self._years is not None:
@@ -168,17 +184,25 @@ class MatchingDays:
         kind = _KINDS[year % _CYCLE]
         table = self._tables[kind]
         if table is None:
-            table = self._tables[kind] = self._build(_EXAMPLE[kind])
+            table = self._tables[kind] = tuple(self._masks_of(_EXAMPLE[kind]))
         return table
 
-    def _build(self, year: int) -> tuple[int, ...]:
-        pattern, weekday, months = self._pattern, _first_weekday(year), list[int]()
+    def _masks_of(self, year: int) -> Iterator[int]:
+        """The matching days of each month, bit n for day n."""
+        pattern, weekday = self._pattern, _first_weekday(year)
+        # The days of the year that are left, from the one before the month on.
+        allowed = -1 if pattern.weeks == ALL_WEEKS else _days_in_weeks(pattern.weeks, year)
         for month, length in enumerate(_LENGTHS, 1):
             days = length + (month == _FEBRUARY and isleap(year))
-            mask = pattern.day_mask(days, weekday) if pattern.months >> month & 1 else 0
-            months.append(mask if pattern.weeks == ALL_WEEKS else _in_weeks(mask, pattern.weeks, year, month))
+            yield self._mask(days, weekday) & allowed if pattern.months >> month & 1 else 0
+            allowed >>= days
             weekday = (weekday + days) % 7
-        return tuple(months)
+
+    def _mask(self, length: int, first_weekday: int) -> int:
+        mask = self._masks.get((length, first_weekday))
+        if mask is None:
+            mask = self._masks[length, first_weekday] = self._pattern.day_mask(length, first_weekday)
+        return mask
 
 
 def _first_in(table: tuple[int, ...], year: int, months_done: int) -> int | None:
@@ -197,9 +221,19 @@ def _last_in(table: tuple[int, ...], year: int, months: int) -> int | None:
     return None
 
 
-def _in_weeks(mask: int, weeks: int, year: int, month: int) -> int:
+def _days_in_weeks(weeks: int, year: int) -> int:
+    """The days of a year that lie in these ISO weeks, bit 1 for 1 January."""
     found = 0
-    for day in range(1, mask.bit_length()):
-        if mask >> day & 1 and weeks >> date(year, month, day).isocalendar().week & 1:
-            found |= 1 << day
-    return found
+    for index, week in enumerate(_weeks_of(year)):
+        if weeks >> week & 1:
+            found |= _WEEK << index * 7
+    # Bit 0 stands for the Monday of the week that 1 January is in.
+    return found >> _first_weekday(year) << 1
+
+
+@lru_cache(maxsize=21)
+def _weeks_of(year: int) -> tuple[int, ...]:
+    """The ISO weeks that a year has a part in, from 1 January on."""
+    start = date(year, 1, 1).toordinal()
+    mondays = range(start - _first_weekday(year), start + 365 + isleap(year), 7)
+    return tuple(date.fromordinal(monday).isocalendar().week for monday in mondays)
