@@ -171,7 +171,7 @@ class Strings:
         return "".join(word + self.draw.choice(BLANKS) * self.draw.randint(1, 3) for word in words)
 
 
-def complaints(subject: Subject, error: InvalidTriggerError, *, place: bool) -> Iterator[str]:
+def complaints(subject: Subject, error: InvalidTriggerError) -> Iterator[str]:
     """Yield what a message lacks: it names the value, and the place where it stands in the text."""
     message = str(error)
     if not (set(message) - set("'\"")) or len(message) > 2500:
@@ -182,8 +182,7 @@ def complaints(subject: Subject, error: InvalidTriggerError, *, place: bool) -> 
         yield "no value"
     elif _bare(repr(error.value))[:18] not in _bare(message):
         yield f"the value {error.value!r:.80} is not in the message"
-    if place:
-        yield from _misplaced(subject, error)
+    yield from _misplaced(subject, error)
 
 
 def _bare(text: str) -> str:
@@ -211,17 +210,13 @@ def _misplaced(subject: Subject, error: InvalidTriggerError) -> Iterator[str]:
 
 def _stands_at(source: str, value: str, column: int) -> bool:
     if value:
-        return source[column - 1 : column - 1 + len(value)].lower() == value.lower()
+        return source[column - 1 : column - 1 + len(value)] == value
     # Something is missing there: before a comma or a blank, or at the end.
     return column - 1 == len(source) or source[column - 1 : column] == "," or source[column - 1 : column].isspace()
 
 
-def check(subject: Subject, *, place: bool = True) -> str | None:
+def check(subject: Subject) -> str | None:
     """Hold one subject to what is promised; return the field that was refused, ``None`` when it was parsed.
-
-    Args:
-        subject: what to try.
-        place: whether an error's column must be the one where its value stands.
 
     Raises:
         AssertionError: a promise was not kept.
@@ -229,7 +224,7 @@ def check(subject: Subject, *, place: bool = True) -> str | None:
     try:
         trigger = subject.make()
     except InvalidTriggerError as error:
-        return _refused(subject, error, place=place)
+        return _refused(subject, error)
     for start in STARTS:
         found = trigger.next_us(start)
         assert found is None or found > start, (subject, start, found)
@@ -240,8 +235,8 @@ def check(subject: Subject, *, place: bool = True) -> str | None:
     return None
 
 
-def _refused(subject: Subject, error: InvalidTriggerError, *, place: bool) -> str:
-    missing = list(complaints(subject, error, place=place))
+def _refused(subject: Subject, error: InvalidTriggerError) -> str:
+    missing = list(complaints(subject, error))
     assert not missing, (subject.given, str(error), error.field, error.column, missing)
     return error.field or "expression"
 

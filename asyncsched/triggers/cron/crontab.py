@@ -20,10 +20,13 @@ from asyncsched.triggers.cron.field import (
     WEEKDAYS,
     Field,
     Item,
-    expand,
+    distinct,
     items,
     mask_of,
+    mask_of_item,
+    years_of,
 )
+from asyncsched.triggers.cron.hashed import WIDEST_DRAW, draw, hash_count
 from asyncsched.triggers.cron.pattern import ALL_WEEKS, DayMatch, Pattern
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "DAY_OF_WEEK",
     "FIELDS",
     "MACROS",
+    "drawn_text",
     "expression_text",
     "parse_crontab",
     "spell_out",
@@ -41,7 +45,7 @@ _MONTH_NAMES: Final = {text.lower(): n for n, name in enumerate(MONTHS, 1) for t
 # crontab(5) counts weekdays from Sunday = 0; everything behind this module from Monday = 0.
 _WEEKDAY_NAMES: Final = {text.lower(): (n + 1) % 7 for n, name in enumerate(WEEKDAYS) for text in (name, name[:3])}
 
-DAY_OF_MONTH: Final = Field(name="day-of-month", low=1, high=31, hint=", or L, L-3, LW, 15W")
+DAY_OF_MONTH: Final = Field(name="day-of-month", low=1, high=31, high_draw=28, hint=", or L, L-3, LW, 15W")
 DAY_OF_WEEK: Final = Field(
     name="day-of-week",
     low=0,
@@ -79,6 +83,8 @@ _LAST_OF_KIND: Final = re.compile(r"(\w+?)l", re.ASCII)
 def expression_text(expression: object) -> str:
     """Return an expression as it was written, checked to be text that is not too long.
 
+    Each ``H`` counts as the longest that may be drawn for it, so that what is drawn can be written too.
+
     Raises:
         InvalidTriggerError: it is not text, or longer than `LIMIT`.
     """
@@ -88,12 +94,30 @@ def expression_text(expression: object) -> str:
     if len(expression) > LIMIT:
         problem = f"cron expression {expression[:40]!r}... has {len(expression)} characters; {LIMIT} are allowed"
         raise InvalidTriggerError(problem, value=expression, column=LIMIT + 1)
+    drawn = len(expression) + hash_count(expression) * (WIDEST_DRAW - 1)
+    if drawn > LIMIT:
+        problem = f"cron expression {expression[:40]!r}... may have {drawn} characters once its H are drawn"
+        raise InvalidTriggerError(f"{problem}; {LIMIT} are allowed", value=expression)
     return expression
+
+
+def drawn_text(text: str, job_id: str) -> str:
+    """Return the expression with every ``H`` replaced by what this job draws.
+
+    Raises:
+        InvalidTriggerError: an ``H`` is not understood.
+    """
+    fields = [
+        ",".join(draw(item, job_id).text for item in items(field, *written))
+        for field, written in zip(FIELDS, spell_out(text), strict=True)
+    ]
+    given = len(text.split())
+    return " ".join(fields[1:6] if given == CLASSIC else fields[: max(given, 6)])
 
 
 @lru_cache(maxsize=4096)
 def parse_crontab(text: str) -> Pattern:
-    """Read a crontab expression without ``H`` (`spell_out` resolves that).
+    """Read a crontab expression; one with ``H`` as a job with an empty id draws it.
 
     Raises:
         InvalidTriggerError: it is not understood, names field, value and column; or no day ever matches.
@@ -101,11 +125,11 @@ def parse_crontab(text: str) -> Pattern:
     written = spell_out(text)
     second, minute, hour, day, month, weekday, year = written
     pattern = Pattern(
-        seconds=mask_of(FIELDS[0], *second),
-        minutes=mask_of(FIELDS[1], *minute),
-        hours=mask_of(FIELDS[2], *hour),
-        months=mask_of(FIELDS[4], *month),
-        years=_years(*year),
+        seconds=mask_of(FIELDS[0], *second, _meaning),
+        minutes=mask_of(FIELDS[1], *minute, _meaning),
+        hours=mask_of(FIELDS[2], *hour, _meaning),
+        months=mask_of(FIELDS[4], *month, _meaning),
+        years=years_of(mask_of(FIELDS[6], *year, _meaning)),
         weeks=ALL_WEEKS,
         day=_day_of_month(*day),
         weekday=_day_of_week(*weekday),
@@ -153,19 +177,15 @@ def _macro(words: list[tuple[str, int]]) -> list[tuple[str, int]]:
     return [(field, column) for field in expression.split()]
 
 
-def _years(text: str, column: int) -> tuple[int, ...] | None:
-    if text == "*":
-        return None
-    years: set[int] = set()
-    for item in items(FIELDS[6], text, column):
-        years.update(expand(item))
-    return None if len(years) == LAST_YEAR - FIRST_YEAR + 1 else tuple(sorted(years))
+def _meaning(item: Item) -> Item:
+    """The item itself, or what a job with an empty id draws for it."""
+    return draw(item, "") if item.text.startswith("h") else item
 
 
 @lru_cache(maxsize=1024)
 def _day_of_month(text: str, column: int) -> DayMatch:
     days, from_last, nearest, last_workday = 0, list[int](), list[int](), False
-    for item in items(DAY_OF_MONTH, text, column):
+    for item in map(_meaning, items(DAY_OF_MONTH, text, column)):
         if (back := _FROM_LAST.fullmatch(item.text)) is not None:
             from_last.append(_days_back(item, back[1]))
         elif item.text in {"lw", "wl"}:
@@ -173,8 +193,8 @@ def _day_of_month(text: str, column: int) -> DayMatch:
         elif (day := _NEAREST.fullmatch(item.text)) is not None:
             nearest.append(item.number(day[1]))
         else:
-            days |= DAY_OF_MONTH.full if text == "?" else _mask(item)
-    return DayMatch(days=days, from_last=tuple(from_last), nearest=tuple(nearest), last_workday=last_workday)
+            days |= DAY_OF_MONTH.full if text == "?" else mask_of_item(item)
+    return DayMatch(days=days, from_last=distinct(from_last), nearest=distinct(nearest), last_workday=last_workday)
 
 
 def _days_back(item: Item, text: str | None) -> int:
@@ -187,7 +207,7 @@ def _days_back(item: Item, text: str | None) -> int:
 @lru_cache(maxsize=1024)
 def _day_of_week(text: str, column: int) -> DayMatch:
     weekdays, nth = 0, list[tuple[int, int]]()
-    for item in items(DAY_OF_WEEK, text, column):
+    for item in map(_meaning, items(DAY_OF_WEEK, text, column)):
         if item.text == "l":
             raise item.error("is not understood; write 5L for the last Friday, or 6 for every Saturday")
         if (pair := _NTH.fullmatch(item.text)) is not None:
@@ -195,8 +215,8 @@ def _day_of_week(text: str, column: int) -> DayMatch:
         elif (last := _LAST_OF_KIND.fullmatch(item.text)) is not None and item.text not in DAY_OF_WEEK.names:
             nth.append((_from_monday(item.number(last[1])), -1))
         else:
-            weekdays |= DAY_OF_WEEK.full if text == "?" else _mask(item)
-    return DayMatch(weekdays=(weekdays >> 1 | weekdays << 6) & 0b111_1111, nth=tuple(nth))
+            weekdays |= DAY_OF_WEEK.full if text == "?" else mask_of_item(item)
+    return DayMatch(weekdays=(weekdays >> 1 | weekdays << 6) & 0b111_1111, nth=distinct(nth))
 
 
 def _ordinal(item: Item, text: str) -> int:
@@ -209,10 +229,3 @@ def _ordinal(item: Item, text: str) -> int:
 
 def _from_monday(weekday: int) -> int:
     return (weekday - 1) % 7
-
-
-def _mask(item: Item) -> int:
-    mask = 0
-    for value in expand(item):
-        mask |= 1 << value
-    return mask

@@ -5,13 +5,27 @@ whatever is wrong with it can be said in one sentence: field, value, column and 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import compress, count
+from typing import Final, TypeVar
 
 from asyncsched.errors import InvalidTriggerError
 
-__all__ = ["FIRST_YEAR", "LAST_YEAR", "LIMIT", "MONTHS", "WEEKDAYS", "Field", "Item", "expand", "items", "mask_of"]
+__all__ = [
+    "FIRST_YEAR",
+    "LAST_YEAR",
+    "LIMIT",
+    "MONTHS",
+    "WEEKDAYS",
+    "Field",
+    "Item",
+    "distinct",
+    "items",
+    "mask_of",
+    "mask_of_item",
+    "years_of",
+]
 
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 9999
@@ -24,6 +38,9 @@ MONTHS: Final = (
 )  # fmt: skip
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
+_Value = TypeVar("_Value")
+_ALL_YEARS: Final = (1 << LAST_YEAR + 1) - (1 << FIRST_YEAR)
+_TRUE_FOR_ONE: Final = bytes.maketrans(b"0", b"\0")
 _DIGITS: Final = 4
 _RANGE: Final = re.compile(r"(?P<first>\w+)(?:-(?P<last>\w+))?", re.ASCII)
 
@@ -39,6 +56,7 @@ class Field:
         names: what may be written for a number, in lower case.
         again: a number beyond ``high`` that means ``low`` once more (7 for Sunday in crontab text).
         wraps: whether a range may run past the end and go on at the start, as ``fri-mon`` does.
+        high_draw: the largest value that ``H`` draws by itself, when that is not ``high``.
         hint: what to say to someone who wrote what another dialect would take.
     """
 
@@ -48,6 +66,7 @@ class Field:
     names: Mapping[str, int] = field(default_factory=dict[str, int])
     again: int | None = None
     wraps: bool = True
+    high_draw: int | None = None
     hint: str = ""
 
     @property
@@ -58,18 +77,26 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One element of a field's list: the field, the text in lower case, and its 1-based column."""
+    """One element of a field's list.
+
+    Attributes:
+        field: the field.
+        text: what it means, in lower case.
+        column: where it begins, counted from 1.
+        written: the text as it was written; messages show this one.
+    """
 
     field: Field
     text: str
     column: int
+    written: str
 
     def error(self, problem: str) -> InvalidTriggerError:
         """Return the error that says what is wrong with this item."""
         return InvalidTriggerError(
-            f"cron {self.field.name} field {self.text!r} at column {self.column} {problem}",
+            f"cron {self.field.name} field {self.written!r} at column {self.column} {problem}",
             field=self.field.name,
-            value=self.text,
+            value=self.written,
             column=self.column,
         )
 
@@ -99,41 +126,24 @@ def items(field: Field, text: str, column: int = 1) -> Iterator[Item]:
     Raises:
         InvalidTriggerError: an element is empty.
     """
-    for part in text.lower().split(","):
-        stripped = part.strip()
-        item = Item(field, stripped, column + len(part) - len(part.lstrip()))
-        if not stripped:
+    for part in text.split(","):
+        written = part.strip()
+        # Columns are counted in what was written: lower case may be longer.
+        item = Item(field, written.lower(), column + len(part) - len(part.lstrip()), written)
+        if not written:
             raise item.error(f"is empty; write '*' or values {field.low}-{field.high} with commas between them")
         yield item
         column += len(part) + 1
 
 
-def expand(item: Item) -> list[int]:
-    """Return the values of ``*``, ``a``, ``a-b``, ``*/c``, ``a/c`` or ``a-b/c``, in the order written.
-
-    Raises:
-        InvalidTriggerError: it is none of these, out of range, or a step that never gets anywhere.
-    """
-    field = item.field
-    base, slash, step_text = item.text.partition("/")
-    if base == "*":
-        values = list(range(field.low, field.high + 1))
-    else:
-        written = _RANGE.fullmatch(base)
-        if written is None:
-            raise item.error(
-                f"is not understood; write '*', 'a', 'a-b', '*/n' or 'a-b/n' with values {field.low}-{field.high}{field.hint}"
-            )
-        first = item.number(written["first"])
-        last = written["last"]
-        values = (
-            _run(item, first, field.high if slash else first) if last is None else _run(item, first, item.number(last))
-        )
-    return values[:: _step(item, step_text, len(values))] if slash else values
-
-
-def mask_of(field: Field, text: str, column: int = 1) -> int:
+def mask_of(field: Field, text: str, column: int = 1, meaning: Callable[[Item], Item] | None = None) -> int:
     """Return the values of a whole field as a bit mask: bit n for the value n.
+
+    Args:
+        field: the field.
+        text: what was written.
+        column: where it begins, counted from 1.
+        meaning: called with each item, returns the one to read in its place; ``None`` when each stands for itself.
 
     Raises:
         InvalidTriggerError: an element is not understood.
@@ -144,29 +154,71 @@ def mask_of(field: Field, text: str, column: int = 1) -> int:
         return 1 << int(text)
     mask = 0
     for item in items(field, text, column):
-        for value in expand(item):
-            mask |= 1 << value
+        mask |= mask_of_item(item if meaning is None else meaning(item))
     return mask
 
 
-def _run(item: Item, first: int, last: int) -> list[int]:
+def mask_of_item(item: Item) -> int:
+    """Return the values of ``*``, ``a``, ``a-b``, ``*/c``, ``a/c`` or ``a-b/c`` as a bit mask.
+
+    Raises:
+        InvalidTriggerError: it is none of these, out of range, or a step that never gets anywhere.
+    """
     field = item.field
+    base, slash, step_text = item.text.partition("/")
+    first, last = _ends(item, base, stepped=bool(slash))
+    mask = _every(_step(item, step_text, last - first + 1) if slash else 1, first, last)
+    # What runs past the end goes on at the start.
+    return mask & field.full | mask >> field.high - field.low + 1 & field.full
+
+
+def distinct(values: Iterable[_Value]) -> tuple[_Value, ...]:
+    """Return the values without those that were written before, so that a list costs no more than what it means."""
+    return tuple(dict.fromkeys(values))
+
+
+def years_of(mask: int) -> tuple[int, ...] | None:
+    """Return the years in a mask, ascending; ``None`` for all from `FIRST_YEAR` to `LAST_YEAR`."""
+    if mask == _ALL_YEARS:
+        return None
+    flags = f"{mask >> FIRST_YEAR:b}"[::-1].encode().translate(_TRUE_FOR_ONE)
+    return tuple(compress(count(FIRST_YEAR), flags))
+
+
+def _ends(item: Item, base: str, *, stepped: bool) -> tuple[int, int]:
+    """Return the first and the last value, the last one beyond the field's range when it wraps."""
+    field = item.field
+    if base == "*":
+        return field.low, field.high
+    written = _RANGE.fullmatch(base)
+    if written is None:
+        raise item.error(
+            f"is not understood; write '*', 'a', 'a-b', '*/n' or 'a-b/n' with values {field.low}-{field.high}{field.hint}"
+        )
+    first = item.number(written["first"])
+    last_alone = field.high if stepped else first
+    last = last_alone if written["last"] is None else item.number(written["last"])
     if first == field.again:
-        first = field.low
-        last = field.low if last == field.again else last
+        first, last = field.low, field.low if last == field.again else last
     if first <= last:
-        values = range(first, last + 1)
-        return [field.low if value == field.again else value for value in values]
+        return first, last
     if not field.wraps:
         raise item.error(f"runs backwards; write '{last}-{first}'")
-    return [*range(first, field.high + 1), *range(field.low, last + 1)]
+    return first, last + field.high - field.low + 1
 
 
-def _step(item: Item, text: str, count: int) -> int:
+def _every(step: int, first: int, last: int) -> int:
+    """The mask of every step-th value; arithmetic on all at once, because years are thousands."""
+    terms = (last - first) // step + 1
+    return ((1 << step * terms) - 1) // ((1 << step) - 1) << first
+
+
+def _step(item: Item, text: str, values: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text)):
-        raise item.error(f"has the step {text!r}; a step is a whole number from 1 on, as in '*/5'")
+        written = item.written.partition("/")[2]
+        raise item.error(f"has the step {written!r}; a step is a whole number from 1 on, as in '*/5'")
     step = int(text)
-    if step > 1 and step >= count:
+    if step > 1 and step >= values:
         raise item.error(
             f"has the step {step}, which is larger than its range; leave '/{step}' out or write a smaller step"
         )

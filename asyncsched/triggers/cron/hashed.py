@@ -7,65 +7,52 @@ hash of the job's id and the field's name, so that ``H H * * *`` does not tie th
 
 import hashlib
 import re
+from dataclasses import replace
 from typing import Final
 
-from asyncsched.triggers.cron.crontab import CLASSIC, DAY_OF_MONTH, DAY_OF_WEEK, FIELDS, spell_out
-from asyncsched.triggers.cron.field import Field, Item, items
+from asyncsched.triggers.cron.field import Item
 
-__all__ = ["has_hash", "resolve_hash"]
+__all__ = ["WIDEST_DRAW", "draw", "hash_count"]
+
+WIDEST_DRAW: Final = len("1970-9999")
+"""How many characters are drawn for one ``H`` at most, a step that follows it not counted."""
 
 _HASH: Final = re.compile(r"h(?:\((\w+)-(\w+)\))?(?:/(\d{1,4}))?", re.ASCII)
+_PART_OF_NO_NAME: Final = re.compile(r"(?<![a-z])h(?![a-z])", re.ASCII | re.IGNORECASE)
 
 
-def has_hash(text: str) -> bool:
-    """Return whether an expression has an ``H`` to resolve (one that is part of a name, as in thu, has not)."""
-    return re.search(r"(?<![a-z])h(?![a-z])", text.lower()) is not None
+def hash_count(text: str) -> int:
+    """Return how many ``H`` an expression has to draw for (one that is part of a name, as in thu, is none)."""
+    return len(_PART_OF_NO_NAME.findall(text))
 
 
-def resolve_hash(text: str, job_id: str) -> str:
-    """Return the expression with every ``H`` replaced by what this job draws.
+def draw(item: Item, job_id: str) -> Item:
+    """Return what this job draws for an item with ``H``, in the same place; any other item itself.
 
     Raises:
-        InvalidTriggerError: the expression or a range within ``H(...)`` is not understood.
+        InvalidTriggerError: the range or the step of the ``H`` is not understood.
     """
-    fields = [
-        ",".join(_resolve(item, job_id) for item in items(field, *written))
-        for field, written in zip(FIELDS, spell_out(text), strict=True)
-    ]
-    given = len(text.split())
-    return " ".join(fields[1:6] if given == CLASSIC else fields[: max(given, 6)])
-
-
-def _resolve(item: Item, job_id: str) -> str:
-    written = _HASH.fullmatch(item.text)
-    if written is None:
-        return item.text
-    low, high = _range(item, written[1], written[2])
-    draw = int.from_bytes(
+    found = _HASH.fullmatch(item.text)
+    if found is None:
+        return item
+    low, high = _range(item, found[1], found[2])
+    number = int.from_bytes(
         hashlib.blake2b(f"{item.field.name}\0{job_id}".encode(errors="replace"), digest_size=8).digest()
     )
-    if written[3] is None:
-        return str(low + draw % (high - low + 1))
-    step = int(written[3])
+    if found[3] is None:
+        return replace(item, text=str(low + number % (high - low + 1)))
+    step = int(found[3])
     if not 1 <= step <= high - low:
         raise item.error(f"has the step {step}, which is not within 1-{high - low}")
-    first = low + draw % step
+    first = low + number % step
     # A step that leaves one value only would be refused as larger than its range.
-    return f"{first}-{high}/{step}" if first + step <= high else str(first)
+    return replace(item, text=f"{first}-{high}/{step}" if first + step <= high else str(first))
 
 
 def _range(item: Item, low_text: str | None, high_text: str | None) -> tuple[int, int]:
-    low, high = _default_range(item.field)
-    if low_text is not None and high_text is not None:
-        low, high = item.number(low_text), item.number(high_text)
+    if low_text is None or high_text is None:
+        return item.field.low, item.field.high_draw or item.field.high
+    low, high = item.number(low_text), item.number(high_text)
     if low > high:
         raise item.error(f"runs backwards; write H({high}-{low})")
     return low, high
-
-
-def _default_range(field: Field) -> tuple[int, int]:
-    if field is DAY_OF_MONTH:
-        return 1, 28
-    if field is DAY_OF_WEEK:
-        return 0, 6
-    return field.low, field.high

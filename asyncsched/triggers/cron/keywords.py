@@ -12,7 +12,19 @@ from typing import Final
 
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.cron.days import MatchingDays
-from asyncsched.triggers.cron.field import FIRST_YEAR, LAST_YEAR, LIMIT, MONTHS, WEEKDAYS, Field, expand, items, mask_of
+from asyncsched.triggers.cron.field import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    LIMIT,
+    MONTHS,
+    WEEKDAYS,
+    Field,
+    distinct,
+    items,
+    mask_of,
+    mask_of_item,
+    years_of,
+)
 from asyncsched.triggers.cron.pattern import DayMatch, Pattern
 
 __all__ = ["KEYWORDS", "effective_fields", "field_text", "parse_keywords"]
@@ -83,13 +95,13 @@ def parse_keywords(given: tuple[str | None, ...]) -> Pattern:
     if not any(text is not None for text in given):
         raise InvalidTriggerError("a cron trigger needs at least one field; write for example hour=9, or second='*'")
     fields = effective_fields(given)
-    masks = {name: mask_of(_FIELDS[name], fields[name]) for name in KEYWORDS[1:] if name != "day"}
+    masks = {name: mask_of(_FIELDS[name], fields[name]) for name in KEYWORDS if name != "day"}
     pattern = Pattern(
         seconds=masks["second"],
         minutes=masks["minute"],
         hours=masks["hour"],
         months=masks["month"],
-        years=_years(fields["year"]),
+        years=years_of(masks["year"]),
         weeks=masks["week"],
         day=_day(fields["day"]),
         weekday=DayMatch(weekdays=masks["day_of_week"]),
@@ -103,26 +115,17 @@ def parse_keywords(given: tuple[str | None, ...]) -> Pattern:
     return pattern
 
 
-def _years(text: str) -> tuple[int, ...] | None:
-    if text == "*":
-        return None
-    years = {value for item in items(_FIELDS["year"], text) for value in expand(item)}
-    return None if len(years) == LAST_YEAR - FIRST_YEAR + 1 else tuple(sorted(years))
-
-
 def _day(text: str) -> DayMatch:
     days, from_last, nth = 0, list[int](), list[tuple[int, int]]()
     for item in items(_DAY, text):
-        stripped = item.text.strip()
-        if stripped == "last":
+        if item.text == "last":
             from_last.append(0)
-        elif (pair := _NTH.fullmatch(stripped)) is not None:
+        elif (pair := _NTH.fullmatch(item.text)) is not None:
             if pair[1] not in _ORDINALS or pair[2] not in _WEEKDAY_NAMES:
                 raise item.error(
                     "is not understood; write for example '3rd fri' or 'last sun' (1st to 5th, mon to sun)"
                 )
             nth.append((_WEEKDAY_NAMES[pair[2]], _ORDINALS[pair[1]]))
         else:
-            for value in expand(item):
-                days |= 1 << value
-    return DayMatch(days=days, from_last=tuple(from_last), nth=tuple(nth))
+            days |= mask_of_item(item)
+    return DayMatch(days=days, from_last=distinct(from_last), nth=distinct(nth))

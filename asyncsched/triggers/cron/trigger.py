@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Final, Self, TypeAlias
 from asyncsched.clock import EPOCH
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import Jitter, LintWarning, MicrosecondTrigger, Trigger, register_trigger
-from asyncsched.triggers.cron.crontab import expression_text, parse_crontab
+from asyncsched.triggers.cron.crontab import drawn_text, expression_text, parse_crontab
 from asyncsched.triggers.cron.describe import describe_pattern
-from asyncsched.triggers.cron.hashed import has_hash, resolve_hash
+from asyncsched.triggers.cron.hashed import hash_count
 from asyncsched.triggers.cron.keywords import KEYWORDS, field_text, parse_keywords
 from asyncsched.triggers.cron.lint import lint_pattern
 from asyncsched.triggers.cron.pattern import Pattern
@@ -118,7 +118,8 @@ class CronTrigger(MicrosecondTrigger):
         Args:
             expression: 5 fields (minute hour day-of-month month day-of-week, crontab(5)), 6 (second
                 first), 7 (year last), or a macro such as ``@daily``. 0 and 7 are Sunday. ``H`` is
-                drawn from the job's id when the trigger is given to a job.
+                drawn from the job's id when the trigger is given to a job. At most 256 characters,
+                each ``H`` counted as the nine that may be drawn for it.
             timezone: as for the class; so are the other arguments.
             start_date: nothing fires before it.
             end_date: nothing fires after it.
@@ -248,14 +249,14 @@ class CronTrigger(MicrosecondTrigger):
 
     def for_job(self, job_id: str) -> Trigger:
         """Return the trigger with every ``H`` replaced by what the job draws; itself when it has none."""
-        if self.expression is None or not has_hash(self.expression):
+        if self.expression is None or not hash_count(self.expression):
             return self
-        return self._remade(resolve_hash(self.expression, job_id), self.timezone)
+        return self._remade(drawn_text(self.expression, job_id), self.timezone)
 
     def describe(self) -> str:
         """Return the trigger in words, such as ``at 09:00, Monday to Friday (Europe/Berlin)``."""
         words = [describe_pattern(self.pattern)]
-        if self.expression is not None and has_hash(self.expression):
+        if self.expression is not None and hash_count(self.expression):
             words = [f"{self.expression!r} with H drawn from the job's id"]
         for preposition, moment in (("from", self.start_date), ("until", self.end_date)):
             if moment is not None:
@@ -316,7 +317,4 @@ def cron(
 
 
 def _pattern(expression: str | None, fields: tuple[str | None, ...]) -> Pattern:
-    if expression is None:
-        return parse_keywords(fields)
-    # Asked by itself, an expression with H draws as a job with an empty id would.
-    return parse_crontab(resolve_hash(expression, "") if has_hash(expression) else expression)
+    return parse_keywords(fields) if expression is None else parse_crontab(expression)
