@@ -8,8 +8,9 @@ import re
 from calendar import monthrange
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, TypeAlias
+from zoneinfo import ZoneInfo
 
 DayTest: TypeAlias = Callable[[date], bool]
 Numbers: TypeAlias = frozenset[int]
@@ -55,6 +56,7 @@ YEARS: Final = rf"(?:{several('[0-9]{4}')}|every \d+(?:st|nd|rd|th) year from \d
 WHOLE: Final = re.compile(
     rf"{TIME}(?:, (?P<days>(?:on |(?=[MTWFS][a-z]+day)).+?))?(?:, in (?P<weeks>{some_of('ISO week')}))?(?:, (?:in|from) (?P<months>{MONTH}))?"
     rf"(?:, (?:in|from) (?P<years>{YEARS}))?(?:, from (?P<start>{MOMENT}))?(?:, until (?P<end>{MOMENT}))?"
+    r"(?P<skips>, leaving out times that the clocks skip)?(?:, at (?P<twice>the last|both) of times that come twice)?"
     r"(?: \((?P<zone>[^()]+)\))?"
 )
 
@@ -71,6 +73,8 @@ class Reading:
     start: datetime | None
     end: datetime | None
     zone: str | None
+    skips: bool
+    twice: str
 
     def __call__(self, local: datetime) -> bool:
         if (self.start is not None and local < self.start) or (self.end is not None and local > self.end):
@@ -78,6 +82,21 @@ class Reading:
         day = local.date()
         inside = day.year in self.years and day.month in self.months and day.isocalendar().week in self.weeks
         return inside and local.time() in self.times and self.on(day)
+
+    def instants(self, first: datetime, last: datetime) -> set[datetime]:
+        """Return the instants, in UTC, that belong to local times from ``first`` to ``last``, both on whole days."""
+        days = (first + timedelta(days=n) for n in range((last - first).days))
+        local_times = (datetime.combine(day, moment) for day in days for moment in self.times)
+        return {instant for local in local_times if self(local) for instant in self.occurrences(local)}
+
+    def occurrences(self, local: datetime) -> set[datetime]:
+        """Return when a local time is: once, or as is said of times that the clocks skip or repeat."""
+        zone = ZoneInfo(self.zone or "UTC")
+        one, other = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        if one.astimezone(zone).replace(tzinfo=None) != local:
+            # PEP 495: the first is read by the offset before the change, and so lies after it.
+            return set() if self.skips else {_change_between(other, one, zone)}
+        return {"first": {one}, "the last": {other}, "both": {one, other}}[self.twice]
 
 
 def read_description(text: str) -> Reading:
@@ -100,7 +119,19 @@ def read_description(text: str) -> Reading:
         start=start,
         end=end,
         zone=parts["zone"],
+        skips=parts["skips"] is not None,
+        twice=parts["twice"] or "first",
     )
+
+
+def _change_between(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant, to the second, at which the zone has another offset than at the first of two."""
+    offset = before.astimezone(zone).utcoffset()
+    while after - before > timedelta(seconds=1):
+        middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
+        same = middle.astimezone(zone).utcoffset() == offset
+        before, after = (middle, after) if same else (before, middle)
+    return after
 
 
 def _numbers(text: str) -> Numbers:

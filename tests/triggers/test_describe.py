@@ -85,6 +85,33 @@ def test_fields_say(fields: dict[str, Any], words: str) -> None:
     fires_as_it_says(CronTrigger(**fields), random.Random(words))
 
 
+POLICIES: list[tuple[CronTrigger, str]] = [
+    (cron("30 2 * * *", gap="skip"), "at 02:30, leaving out times that the clocks skip"),
+    (cron("30 2 * * *", fold="last"), "at 02:30, at the last of times that come twice"),
+    (
+        cron("30 2 * * *", "Europe/Berlin", gap="skip", fold="both"),
+        "at 02:30, leaving out times that the clocks skip, at both of times that come twice (Europe/Berlin)",
+    ),
+    (
+        CronTrigger(hour=2, end_date="2031-01-31", fold="both", timezone="UTC"),
+        "at 02:00, until 2031-01-31 00:00:00, at both of times that come twice (UTC)",
+    ),
+    (
+        cron("H 2 * * *", gap="skip"),
+        "'H 2 * * *' with H drawn from the job's id, leaving out times that the clocks skip",
+    ),
+    (cron("30 2 * * *", gap="shift", fold="first"), "at 02:30"),
+    # These run on elapsed time at a change of the clocks, whatever the policies.
+    (cron("*/10 2 * * *", gap="skip", fold="both"), "at 02:00, 02:10, 02:20, 02:30, 02:40 and 02:50"),
+    (cron("30 * * * *", fold="last"), "at minute 30 of every hour"),
+]
+
+
+@pytest.mark.parametrize(("trigger", "words"), POLICIES)
+def test_policies_say(trigger: CronTrigger, words: str) -> None:
+    assert trigger.describe() == words
+
+
 def moments(draw: random.Random, reading: Reading, trigger: CronTrigger) -> list[datetime]:
     """Local times worth asking about: where it fires, one part of such a time changed, what is read, and any."""
     year = draw.choice([draw.randint(1971, 9998), *(min(reading.years | {9998}) for _ in range(2)), 2028, 2026])
@@ -185,6 +212,61 @@ def test_what_any_fields_say_is_what_they_do(fields: dict[str, Any], draw: rando
         fires_as_it_says(trigger, draw)
 
 
+# Days about which the clocks change: by an hour, by half an hour, at midnight, by a day, and negatively.
+CHANGES = [
+    *(("Europe/Berlin", datetime(2026, 3, 29)), ("Europe/Berlin", datetime(2026, 10, 25))),
+    *(("America/New_York", datetime(2027, 3, 14)), ("America/New_York", datetime(2027, 11, 7))),
+    *(("Australia/Lord_Howe", datetime(2026, 10, 4)), ("Australia/Lord_Howe", datetime(2026, 4, 5))),
+    *(("America/Sao_Paulo", datetime(2018, 11, 4)), ("America/Sao_Paulo", datetime(2018, 2, 18))),
+    *(("Europe/Dublin", datetime(2044, 3, 27)), ("Pacific/Apia", datetime(2011, 12, 30))),
+]
+near_hours = st.one_of(st.sampled_from(["2", "1", "0", "23", "1-3", "0-5", "22-2", "0,2,3"]), numbers(0, 23)).filter(
+    lambda text: not text.startswith("*")
+)
+near_minutes = st.one_of(st.sampled_from(["0", "30", "15,45", "1-59/7", "0-59"]), numbers(0, 59)).filter(
+    lambda text: not text.startswith("*")
+)
+near_days = st.sampled_from(["* * *", "* * sun", "* * fri-sun", "25-31 * *", "4-18/7 * *", "4 * sun"])
+policies = st.fixed_dictionaries({}, optional={"gap": st.just("skip"), "fold": st.sampled_from(["last", "both"])})
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(CHANGES), near_minutes, near_hours, near_days, policies)
+def test_what_is_said_of_changing_clocks_is_what_happens(
+    change: tuple[str, datetime], minute: str, hour: str, day: str, policy: dict[str, Any]
+) -> None:
+    zone, changed = change
+    trigger = cron(f"{minute} {hour} {day}", zone, **policy)
+    first, last = ((changed + timedelta(days=n)).replace(tzinfo=UTC) for n in (-1, 2))
+    said = read_description(trigger.describe()).instants(changed - timedelta(days=3), changed + timedelta(days=4))
+    expected = sorted(to_us(instant) for instant in said if first < instant <= last)
+    assert fires_between(trigger, to_us(first), to_us(last)) == expected, (trigger.describe(), trigger)
+
+
+def fires_between(trigger: CronTrigger, after: int, until: int) -> list[int]:
+    found, instant = list[int](), trigger.next_us(after)
+    while instant is not None and instant <= until:
+        found.append(instant)
+        instant = trigger.next_us(instant)
+    return found
+
+
+def test_the_reader_knows_what_the_clocks_skip_and_repeat() -> None:
+    day, plain = datetime(2026, 3, 29), "every 30 minutes, during hour 02"
+    shifted = read_description(f"{plain} (Europe/Berlin)").instants(day, day + timedelta(days=1))
+    assert shifted == {datetime(2026, 3, 29, 1, tzinfo=UTC)}
+    left_out = read_description(f"{plain}, leaving out times that the clocks skip (Europe/Berlin)")
+    assert left_out.instants(day, day + timedelta(days=1)) == set()
+    for words, hours in (
+        ("", {0}),
+        (", at the last of times that come twice", {1}),
+        (", at both of times that come twice", {0, 1}),
+    ):
+        reading = read_description(f"at 02:30{words} (Europe/Berlin)")
+        instants = reading.instants(datetime(2026, 10, 25), datetime(2026, 10, 26))
+        assert instants == {datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in hours}
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -197,6 +279,8 @@ def test_what_any_fields_say_is_what_they_do(fields: dict[str, Any], draw: rando
             "every 5 minutes, during",
             "at 09:00, in Octember",
             "at 09:00, on day 5",
+            "at 09:00, at the first of times that come twice",
+            "at 09:00, at both of times that come twice, leaving out times that the clocks skip",
         ),
     ],
 )

@@ -11,8 +11,9 @@ from typing import Final, Literal
 
 from asyncsched.triggers.cron.field import MONTHS, WEEKDAYS
 from asyncsched.triggers.cron.pattern import ALL_HOURS, ALL_MINUTES, ALL_MONTHS, ALL_WEEKS, DayMatch, Pattern
+from asyncsched.triggers.wall import Fold, Gap
 
-__all__ = ["bits", "describe_pattern", "listed"]
+__all__ = ["bits", "describe_pattern", "describe_policies", "listed"]
 
 _CLOCK_TIMES: Final = 6  # as many are read out one by one
 _PAIR: Final = 2
@@ -33,6 +34,16 @@ def describe_pattern(pattern: Pattern) -> str:
     if pattern.years is not None:
         words.append(_years(pattern.years))
     return ", ".join(word for word in words if word)
+
+
+def describe_policies(gap: Gap, fold: Fold) -> list[str]:
+    """Return what becomes of local times that the clocks skip or repeat, as words; nothing when it is the usual."""
+    words = ["leaving out times that the clocks skip"] if gap == "skip" else []
+    return (
+        words
+        if fold == "first"
+        else [*words, f"at {'the last' if fold == 'last' else 'both'} of times that come twice"]
+    )
 
 
 def bits(mask: int) -> tuple[int, ...]:

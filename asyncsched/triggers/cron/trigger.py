@@ -9,7 +9,7 @@ from asyncsched.clock import EPOCH
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import Jitter, LintWarning, MicrosecondTrigger, Trigger, register_trigger
 from asyncsched.triggers.cron.crontab import drawn_text, expression_text, parse_crontab
-from asyncsched.triggers.cron.describe import describe_pattern
+from asyncsched.triggers.cron.describe import describe_pattern, describe_policies
 from asyncsched.triggers.cron.hashed import hash_count
 from asyncsched.triggers.cron.keywords import KEYWORDS, field_text, parse_keywords
 from asyncsched.triggers.cron.lint import lint_pattern
@@ -262,6 +262,8 @@ class CronTrigger(MicrosecondTrigger):
             if moment is not None:
                 local = moment if moment.tzinfo is None else moment.astimezone(self.zone).replace(tzinfo=None)
                 words.append(f"{preposition} {local.isoformat(sep=' ')}")
+        if not self.pattern.elapsed:
+            words += describe_policies(self.gap, self.fold)
         return ", ".join(words) + ("" if self.timezone is None else f" ({zone_key(self.timezone)})")
 
     def lint(self) -> list[LintWarning]:
