@@ -3,7 +3,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import islice, takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,12 +20,17 @@ from asyncsched.triggers import trigger_from_dict
 from asyncsched.triggers.base import Trigger
 from asyncsched.triggers.recurrence import RRuleTrigger
 from asyncsched.triggers.recurrence.lint import lint_recurrence
+from asyncsched.triggers.recurrence.search import Search
 from asyncsched.triggers.recurrence.text import read_recurrence
 from asyncsched.triggers.wall import Fold, Gap
 from tests.triggers.reference import _instants as slow_instants
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo", "Africa/Cairo"]
+BERLIN = ZoneInfo("Europe/Berlin")
 NINE = "19970902T090000"
+
+
+ALL_MINUTES = f"BYMINUTE={','.join(map(str, range(60)))}"
 
 
 def new_york(*words: str) -> list[datetime]:
@@ -36,6 +41,26 @@ def new_york(*words: str) -> list[datetime]:
         month, _, days = day.rpartition("-")
         found += [datetime.fromisoformat(f"{month}-{number}T{clock or '09:00'}") for number in days.split(",")]
     return found
+
+
+class Counting(tzinfo):
+    """A zone that counts how often it is asked for its offset."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self.zone, self.asked = zone, 0
+
+    def utcoffset(self, moment: datetime | None, /) -> timedelta | None:
+        self.asked += 1
+        return self.zone.utcoffset(None if moment is None else moment.replace(tzinfo=self.zone))
+
+    def dst(self, moment: datetime | None, /) -> None:
+        return None
+
+    def tzname(self, moment: datetime | None, /) -> str:
+        return "counting"
+
+    def fromutc(self, moment: datetime, /) -> datetime:
+        return self.zone.fromutc(moment.replace(tzinfo=self.zone)).replace(tzinfo=self)
 
 
 # The examples of RFC 5545, section 3.8.5.3: the rule, the start, and the first local times in New York.
@@ -382,6 +407,48 @@ def test_times_that_are_all_skipped_can_never_fire() -> None:
         RRuleTrigger(only, gap="skip")
 
 
+def test_a_gap_full_of_times_is_leapt_over() -> None:
+    zone = Counting(BERLIN)
+    rule = read_recurrence(f"FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU;BYHOUR=2;{ALL_MINUTES};BYSECOND=0,20,40")
+    search = Search(rule, datetime(9000, 1, 1), zone, "skip", "first")
+    assert search.next(-(1 << 40)) is None
+    assert search.previous(-(1 << 40), 1 << 40) is None
+    assert zone.asked < 1000 * 100  # years; each has 180 times that are all skipped
+
+
+@pytest.mark.parametrize(
+    ("zone", "start"),
+    [
+        ("Europe/Berlin", datetime(2011, 3, 26)),
+        ("Australia/Lord_Howe", datetime(2011, 10, 1)),
+        ("Pacific/Apia", datetime(2011, 12, 29)),
+        ("Africa/Cairo", datetime(2014, 5, 14)),
+    ],
+)
+@pytest.mark.parametrize("seconds", [0, 7])
+def test_behind_a_gap_full_of_times_nothing_is_left_out(zone: str, start: datetime, seconds: int) -> None:
+    rule = read_recurrence(f"FREQ=DAILY;{ALL_MINUTES};BYHOUR={','.join(map(str, range(24)))};BYSECOND={seconds}")
+    days = 2
+    search = Search(rule, start, ZoneInfo(zone), "skip", "both")
+    first = to_us(start.replace(tzinfo=ZoneInfo(zone))) // 1_000_000
+    end = first + days * 86_400
+    every_minute = [first + seconds + 60 * minute for minute in range(days * 24 * 60)]
+    assert search.count(first - 1, end - 1, 10**6) == len(every_minute)
+    for instant in every_minute:
+        assert search.next(instant - 60) == search.next(instant - 1) == instant
+        assert search.previous(first - 1, instant) == search.previous(first - 1, instant + 59) == instant
+
+
+def test_counting_is_stepping_also_where_it_counts_from_the_moment_it_is_asked_about() -> None:
+    rule = RRuleTrigger("FREQ=DAILY;COUNT=5", timezone="Europe/Berlin")
+    after = to_us(datetime(2030, 3, 29, 1, 30, tzinfo=UTC))
+    assert rule.count_us(after, after + 400 * 86_400_000_000) == 4  # and the moment itself, which is not later
+    many = RRuleTrigger(f"FREQ=HOURLY;COUNT=10000;{ALL_MINUTES}", start="2030-01-01", timezone="UTC")
+    start = to_us(datetime(2030, 1, 1, tzinfo=UTC))
+    assert many.count_us(start - 1, start + 1999 * 60_000_000) == 2000
+    assert many.count_us(start - 1, start + 2000 * 60_000_000) is None
+
+
 def test_rare_instants_are_found() -> None:
     rare = RRuleTrigger("FREQ=DAILY;INTERVAL=1461;BYMONTH=2;BYMONTHDAY=29;BYDAY=SU", start="2004-02-29")
     found = rare.upcoming(datetime(2004, 3, 1, tzinfo=UTC), 2)
@@ -497,7 +564,10 @@ def test_what_is_excluded_is_a_local_time_also_where_the_clocks_skip_it() -> Non
         ("DTSTART:20300101", "RRULE", "has no rule"),
         ("MO,WE", "RRULE", "KEY=VALUE"),
         ("FREQ=DAILY;", "RRULE", "KEY=VALUE"),
+        ("FREQ=DAILY;", "RRULE", "not ended by one"),
         ("FREQ=DAILY;COUNT=", "RRULE", "KEY=VALUE"),
+        ("FREQ=DAILY; COUNT=2", "RRULE", "without spaces"),
+        (f"FREQ=DAILY;{ALL_MINUTES};BYHOUR=1,2,3;BYSECOND={','.join(map(str, range(60)))}", "BYSECOND", "use cron"),
         ("FREQ=DAILY and more", "FREQ", "write one of YEARLY"),
         ("INTERVAL=2", "FREQ", "needs a frequency"),
         ("FREQ=FORTNIGHTLY", "FREQ", "'FORTNIGHTLY'"),
@@ -512,7 +582,7 @@ def test_what_is_excluded_is_a_local_time_also_where_the_clocks_skip_it() -> Non
         ("FREQ=DAILY;COUNT=0", "COUNT", "from 1 to 10000"),
         ("FREQ=DAILY;COUNT=10001", "COUNT", "write UNTIL"),
         ("FREQ=DAILY;COUNT=2;UNTIL=20300101", "COUNT", "exclude each other"),
-        ("FREQ=DAILY;UNTIL=2030-01-01", "UNTIL", "not a date that exists"),
+        ("FREQ=DAILY;UNTIL=2030-01-01", "UNTIL", "in the form of iCalendar; write a date 20300131"),
         ("FREQ=DAILY;UNTIL=20300230", "UNTIL", "not a date that exists"),
         ("FREQ=DAILY;UNTIL=20300101T250000", "UNTIL", "not a date that exists"),
         ("FREQ=DAILY;BYHOUR=24", "BYHOUR", "from 0 to 23"),
@@ -536,8 +606,8 @@ def test_what_is_excluded_is_a_local_time_also_where_the_clocks_skip_it() -> Non
         ("FREQ=HOURLY", "FREQ", "every(...)"),
         ("FREQ=HOURLY;COUNT=3;BYDAY=MO", "BYDAY", "cron(...)"),
         ("FREQ=SECONDLY;COUNT=3;BYSECOND=1", "BYSECOND", "cron(...)"),
-        ("FREQ=MINUTELY;UNTIL=20300101", "UNTIL", "needs a start"),
-        ("DTSTART:20300101T000000\nRRULE:FREQ=MINUTELY;UNTIL=20310101", "UNTIL", "more than 10000 times"),
+        ("FREQ=MINUTELY;UNTIL=20300101", "UNTIL", "UNTIL='20300101': FREQ=MINUTELY with UNTIL needs a start"),
+        ("DTSTART:20300101T000000\nRRULE:FREQ=MINUTELY;UNTIL=20310101", "UNTIL", "UNTIL='20310101': FREQ=MINUTELY until then fires more than 10000 times"),
         ("RRULE:FREQ=DAILY\nRRULE:FREQ=DAILY", "RRULE", "comes 2 times"),
         ("FREQ=DAILY\nFREQ=DAILY", "RRULE", "comes 2 times"),
         ("DTSTART:20300101\nDTSTART:20300101\nFREQ=DAILY", "DTSTART", "keep one"),
@@ -560,6 +630,11 @@ def test_what_is_not_understood_is_refused_with_its_name_and_a_remedy(text: str,
         RRuleTrigger(text)
     assert words in str(caught.value)
     assert caught.value.field == field
+
+
+def test_the_name_of_a_zone_may_stand_in_quotation_marks() -> None:
+    quoted = RRuleTrigger('DTSTART;VALUE="DATE-TIME";TZID="Europe/Berlin":20300101T090000\nRRULE:FREQ=DAILY')
+    assert quoted == RRuleTrigger("FREQ=DAILY", start="2030-01-01T09:00", timezone="Europe/Berlin")
 
 
 def test_start_and_zone_are_given_once() -> None:
@@ -712,6 +787,11 @@ def test_lint_names_what_a_person_would_not_expect() -> None:
     assert "both times" in twice
     assert RRuleTrigger("FREQ=WEEKLY;BYDAY=MO", start="2030-01-08T09:00").lint() == [left_out]
     assert RRuleTrigger("FREQ=MONTHLY;BYMONTHDAY=31").lint()
+    (one_less,) = RRuleTrigger("FREQ=DAILY;COUNT=3").lint()
+    assert "is the first of COUNT=3" in one_less
+    added = RRuleTrigger("FREQ=DAILY;COUNT=3").anchored(datetime(2030, 1, 1, 9, 0, 0, 1, UTC))
+    assert [found.day for found in added.upcoming(datetime(2030, 1, 1, 9, 0, 0, 1, UTC))] == [2, 3]
+    assert added.lint() == []
 
 
 def test_without_dateutil_the_package_loads_and_the_remedy_is_named() -> None:

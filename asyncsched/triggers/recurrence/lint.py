@@ -34,6 +34,11 @@ def lint_recurrence(
     """
     rule = recurrence.rule if start is None else recurrence.rule.filled(start)
     sentences = [*_short_months(rule)]
+    if start is None and rule.count is not None:
+        sentences.append(
+            f"without a start the moment at which the job is added is the first of COUNT={rule.count} if it matches "
+            "the rule, though it has passed; write DTSTART or start="
+        )
     if start is not None:
         times = local_times(recurrence.rule, start)
         sentences += [*_start_left_out(times, start), *_idle_exclusions(recurrence, times, zone)]

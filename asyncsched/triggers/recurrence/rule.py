@@ -21,7 +21,7 @@ SUB_DAILY: Final = {"HOURLY": 3600, "MINUTELY": 60, "SECONDLY": 1}
 WEEKDAY_CODES: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 LIMIT: Final = 10_000
-"""The largest COUNT, and the most instances of a rule below a day."""
+"""The largest COUNT, the most times a day, and the most instances of a rule below a day."""
 _LONGEST_INTERVAL: Final = 1_000_000
 _MOST_WEEKS: Final = 53
 _MOST_IN_A_MONTH: Final = 5
@@ -167,7 +167,10 @@ def _split(text: str) -> dict[str, str]:
     for part in text.upper().split(";"):
         key, equals, value = part.partition("=")
         if not equals or not value:
-            raise wrong("RRULE", text, f"{part!r:.40} is not of the form KEY=VALUE; parts are separated by ';'")
+            hint = " and not ended by one" if not part else ""
+            raise wrong("RRULE", text, f"{part!r:.40} is not of the form KEY=VALUE; parts are separated by ';'{hint}")
+        if key != key.strip():
+            raise wrong("RRULE", text, f"{part!r:.40} has a space around its name; write the parts without spaces")
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
@@ -243,6 +246,8 @@ def _check_together(rule: Rule, parts: Mapping[str, str]) -> None:
         raise wrong(
             "BYSETPOS", parts["BYSETPOS"], "it picks from what another BY part yields; write one, such as BYDAY"
         )
+    if len(rule.by_hour or (0,)) * len(rule.by_minute or (0,)) * len(rule.by_second or (0,)) > LIMIT:
+        raise wrong("BYSECOND", parts["BYSECOND"], f"the rule has more than {LIMIT} times a day; use cron(...)")
     if frequency in SUB_DAILY:
         _check_sub_daily(rule, parts)
 

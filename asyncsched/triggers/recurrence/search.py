@@ -28,6 +28,7 @@ _EARLIEST: Final = EARLIEST_US // 1_000_000
 _LATEST: Final = LATEST_US // 1_000_000
 # More than any change of the clocks, and less than two of them lie apart (see `wall`).
 _NEARBY: Final = _DAY + 3600
+_HALF_HOUR: Final = 1800
 
 
 class LocalTimes(Protocol):
@@ -99,7 +100,7 @@ class ClockTimes:
         unit = SUB_DAILY[rule.frequency]
         minutes = rule.by_minute if rule.frequency == "HOURLY" else (0,)
         seconds = rule.by_second if rule.frequency != "SECONDLY" else (0,)
-        self._offsets = [minute * 60 + second for minute in minutes for second in seconds]
+        self._offsets = [minute * 60 + second for minute in minutes for second in seconds]  # ascending
         self._step = unit * rule.interval
         self._start = local_second(start)
         self._base = self._start - self._start % unit
@@ -110,7 +111,7 @@ class ClockTimes:
         low = max(low, self._start)
         period = low - (low - self._base) % self._step
         while period <= self._limit:
-            yield from (period + offset for offset in self._offsets if low <= period + offset <= self._limit)
+            yield from self._within(period, low, self._limit)
             period += self._step
 
     def descending(self, high: int, low: int) -> Iterator[int]:
@@ -118,9 +119,12 @@ class ClockTimes:
         low, high = max(low, self._start), min(high, self._limit)
         period = high - (high - self._base) % self._step
         while period > low - self._step:
-            times = (period + offset for offset in reversed(self._offsets))
-            yield from (local for local in times if low <= local <= high)
+            yield from reversed(self._within(period, low, high))
             period -= self._step
+
+    def _within(self, period: int, low: int, high: int) -> list[int]:
+        first, end = bisect_left(self._offsets, low - period), bisect_right(self._offsets, high - period)
+        return [period + offset for offset in self._offsets[first:end]]
 
 
 def local_times(rule: Rule, start: datetime) -> LocalTimes:
@@ -198,6 +202,53 @@ class Search:
         found = self._wall.instants(local, self._gap, self._fold)
         return tuple(instant for instant in found if instant not in self._excluded) if self._excluded else found
 
+    # A gap may hold thousands of times of a rule in each of thousands of years: at the second it is leapt over.
+
+    def _ascending(self, low: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Yield the local times from ``low`` on with their instants; most of those that the clocks skip are left out."""
+        while True:
+            skipped = low - _NEARBY
+            for local in self.times.ascending(low):
+                found = self.instants(local)
+                yield local, found
+                if found or not self._is_skipped(local):
+                    continue
+                if local - skipped < _NEARBY:
+                    low = self._beyond_gap(local, _HALF_HOUR)
+                    break
+                skipped = local
+            else:
+                return
+
+    def _descending(self, high: int, low: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Yield the local times from ``high`` back to ``low`` likewise."""
+        while True:
+            skipped = high + _NEARBY
+            for local in self.times.descending(high, low):
+                found = self.instants(local)
+                yield local, found
+                if found or not self._is_skipped(local):
+                    continue
+                if skipped - local < _NEARBY:
+                    high = self._beyond_gap(local, -_HALF_HOUR)
+                    break
+                skipped = local
+            else:
+                return
+
+    def _beyond_gap(self, local: int, step: int) -> int:
+        """Return the nearest local time in the direction of ``step`` that the clocks do not skip."""
+        ahead = range(local + step, local + step * (_NEARBY // _HALF_HOUR + 2), step)
+        far = next((probe for probe in ahead if not self._is_skipped(probe)), ahead[-1])
+        near = far - step
+        while abs(far - near) > 1:
+            middle = (near + far) // 2
+            near, far = (middle, far) if self._is_skipped(middle) else (near, middle)
+        return far
+
+    def _is_skipped(self, local: int) -> bool:
+        return not self._wall.instants(local, "skip")
+
     def _offset(self, instant: int) -> int:
         return self._wall.window(instant).offset
 
@@ -217,29 +268,46 @@ class Search:
             found = self._dates[index]
         return found if found is not None and found > after else None
 
+    def count(self, after: int, until: int, limit: int) -> int | None:
+        """Return how many instants lie in (after, until], ``None`` when they are more than ``limit``."""
+        found = {instant for instant in self._dates if after < instant <= until}
+        low, high = _clamped(after), _clamped(min(until, self._until))
+        for local, instants in self._ascending(self._lowest(low)) if not self.is_empty else ():
+            if local > self._highest(high) or len(found) > limit:
+                break
+            found.update(instant for instant in instants if low < instant <= high)
+        return len(found) if len(found) <= limit else None
+
     # Where the clocks go back, a later local time can be an earlier instant. So a search begins at the
     # lowest local time that the offsets nearby allow, and ends where they allow nothing better.
 
     def _next_of_rule(self, after: int) -> int | None:
         best: int | None = None
         ceiling = 0
-        for local in self.times.ascending(after + 1 + min(self._offset(after), self._offset(after + _NEARBY))):
+        for local, instants in self._ascending(self._lowest(after)):
             if best is not None and local >= ceiling:
                 break
-            for instant in self.instants(local):
+            for instant in instants:
                 if instant > after and (best is None or instant < best):
                     best = instant
                     ceiling = best + max(self._offset(best), self._offset(best - _NEARBY))
         return best if best is not None and best <= self._until else None
 
+    def _lowest(self, after: int) -> int:
+        """The lowest local time that an instant later than ``after`` can have, or be moved from."""
+        return after + 1 + min(self._offset(after), self._offset(after + _NEARBY))
+
+    def _highest(self, until: int) -> int:
+        """The highest local time that an instant up to ``until`` can have, or be moved from."""
+        return until + max(self._offset(until), self._offset(until - _NEARBY))
+
     def _last_of_rule(self, after: int, until: int) -> int | None:
         best: int | None = None
         floor = 0
-        high = until + max(self._offset(until), self._offset(until - _NEARBY))
-        for local in self.times.descending(high, after - _NEARBY):
+        for local, instants in self._descending(self._highest(until), after - _NEARBY):
             if best is not None and local <= floor:
                 break
-            for instant in self.instants(local):
+            for instant in instants:
                 if instant <= until and (best is None or instant > best):
                     best = instant
                     floor = best + min(self._offset(best), self._offset(best + _NEARBY))

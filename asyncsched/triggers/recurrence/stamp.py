@@ -27,7 +27,9 @@ def read_stamp(key: str, text: str) -> date | Stamp:
     except ValueError:
         pass
     remedy = "write a date 20300131, a local time 20300131T090000 or a time in UTC 20300131T080000Z"
-    raise InvalidTriggerError(f"{key}={text!r:.80} is not a date that exists; {remedy}", field=key, value=text)
+    raise InvalidTriggerError(
+        f"{key}={text!r:.80} is not a date that exists in the form of iCalendar; {remedy}", field=key, value=text
+    )
 
 
 def _as_datetime(found: re.Match[str]) -> datetime:

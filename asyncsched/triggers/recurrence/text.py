@@ -104,12 +104,17 @@ def _read_line(line: str) -> _Line:
             remedy = "RRULE takes none" if name == "RRULE" else "write TZID=... or VALUE=..., each once"
             raise InvalidTriggerError(f"{written!r:.40} cannot stand in {line!r:.80}; {remedy}", field=name, value=line)
         if key == "TZID":
-            zone = written.partition("=")[2]
+            zone = _unquoted(written.partition("=")[2])
         else:
-            kind = parameter.partition("=")[2]
+            kind = _unquoted(parameter.partition("=")[2])
     value = value.upper()
     _check_kind(name, kind, value)
     return _Line(name=name, zone=zone, value=value)
+
+
+def _unquoted(value: str) -> str:
+    """The value of a parameter, which may stand in quotation marks (RFC 5545, section 3.1)."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def _check_kind(name: str, kind: str | None, value: str) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from itertools import islice
 from typing import Any, ClassVar, Final, Self
 
 from asyncsched.clock import to_datetime, to_us
 from asyncsched.errors import ConfigurationError, InvalidTriggerError
 from asyncsched.triggers.base import (
+    COUNT_LIMIT,
     Jitter,
     LintWarning,
     MicrosecondTrigger,
@@ -22,6 +23,7 @@ from asyncsched.triggers.recurrence.describe import describe_recurrence
 from asyncsched.triggers.recurrence.lint import lint_recurrence
 from asyncsched.triggers.recurrence.rule import LIMIT, SUB_DAILY, Rule, wrong
 from asyncsched.triggers.recurrence.search import Search, local_times, search_for
+from asyncsched.triggers.recurrence.stamp import write_stamp
 from asyncsched.triggers.recurrence.text import Recurrence, read_recurrence
 from asyncsched.triggers.wall import EARLIEST_US, LATEST_US, Fold, Gap, check_policies
 from asyncsched.triggers.zone import resolve_zone, zone_key
@@ -142,7 +144,7 @@ class RRuleTrigger(MicrosecondTrigger):
         """Refuse what can never fire, and what has too many instances below a day."""
         rule = self._recurrence.rule
         if rule.frequency in SUB_DAILY and rule.until is not None:
-            _check_number(rule, self._search)
+            _check_number(rule, rule.until, self._search)
         if self._search is None:
             times = local_times(replace(rule, interval=1, count=None, until=None), _ANY_START)
             fires = next(times.ascending(-LATEST_US), None) is not None or bool(self._recurrence.dates)
@@ -177,6 +179,10 @@ class RRuleTrigger(MicrosecondTrigger):
         """Return the last instant in (after, until], searched backwards."""
         found = self._found(after).previous(after // _SECOND, until // _SECOND)
         return None if found is None else found * _SECOND
+
+    def count_us(self, after: int, until: int) -> int | None:
+        """Return how many instants lie in (after, until]; ``None`` when that is too many to count."""
+        return self._found(after).count(after // _SECOND, until // _SECOND, COUNT_LIMIT)
 
     def with_timezone(self, timezone: tzinfo) -> Trigger:
         """Return the trigger in that zone, local times read in it; itself when it names a zone."""
@@ -289,9 +295,10 @@ def _local_second(instant: int, zone: tzinfo) -> datetime:
     return _local(moment, zone).replace(microsecond=0)
 
 
-def _check_number(rule: Rule, search: Search | None) -> None:
+def _check_number(rule: Rule, until: date, search: Search | None) -> None:
     if search is None:
-        raise wrong("UNTIL", rule.text(), f"FREQ={rule.frequency} with UNTIL needs a start: write DTSTART or start=")
+        remedy = f"FREQ={rule.frequency} with UNTIL needs a start: write DTSTART or start="
+        raise wrong("UNTIL", write_stamp(until), remedy)
     if len(list(islice(search.times.ascending(-LATEST_US), LIMIT + 1))) > LIMIT:
         remedy = f"FREQ={rule.frequency} until then fires more than {LIMIT} times; use every(...) or cron(...)"
-        raise wrong("UNTIL", rule.text(), remedy)
+        raise wrong("UNTIL", write_stamp(until), remedy)
