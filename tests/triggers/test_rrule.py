@@ -450,6 +450,10 @@ def test_counting_is_stepping_also_where_it_counts_from_the_moment_it_is_asked_a
 
 
 def test_rare_instants_are_found() -> None:
+    rare = RRuleTrigger("FREQ=MONTHLY;INTERVAL=17;BYMONTH=1;BYMONTHDAY=1;BYDAY=MO", start="2019-10-27", timezone="UTC")
+    first, second = rare.upcoming(datetime(3100, 1, 1, tzinfo=UTC), 2)
+    assert second.year - first.year > 200
+    assert rare.previous(second) == first
     rare = RRuleTrigger("FREQ=DAILY;INTERVAL=1461;BYMONTH=2;BYMONTHDAY=29;BYDAY=SU", start="2004-02-29")
     found = rare.upcoming(datetime(2004, 3, 1, tzinfo=UTC), 2)
     assert [instant.date() for instant in found] == [date(2032, 2, 29), date(2060, 2, 29)]

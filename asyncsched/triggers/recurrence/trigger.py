@@ -180,6 +180,12 @@ class RRuleTrigger(MicrosecondTrigger):
         found = self._found(after).previous(after // _SECOND, until // _SECOND)
         return None if found is None else found * _SECOND
 
+    def previous(self, at: datetime) -> datetime | None:
+        """Return the last instant strictly earlier than ``at``, however long ago, in the trigger's zone, or ``None``."""
+        require_aware(at, "at")
+        found = self.last_us(EARLIEST_US, to_us(at) - 1)
+        return None if found is None else to_datetime(found).astimezone(self.zone)
+
     def count_us(self, after: int, until: int) -> int | None:
         """Return how many instants lie in (after, until]; ``None`` when that is too many to count."""
         return self._found(after).count(after // _SECOND, until // _SECOND, COUNT_LIMIT)
