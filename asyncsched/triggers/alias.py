@@ -12,6 +12,7 @@ from asyncsched.triggers.combined.any_of import OrTrigger
 from asyncsched.triggers.cron.trigger import CronTrigger
 from asyncsched.triggers.date import DateTrigger, DelayTrigger
 from asyncsched.triggers.interval import IntervalTrigger
+from asyncsched.triggers.zone import resolve_zone
 
 __all__ = ["trigger_from_alias"]
 
@@ -44,7 +45,8 @@ def trigger_from_alias(alias: str, **fields: Any) -> Trigger:
         ConfigurationError: the alias or a keyword is unknown (near matches are named), or a value
             is wrong (`InvalidTriggerError`).
     """
-    known = _KEYWORDS.get(alias)
+    given: object = alias
+    known = _KEYWORDS.get(given) if isinstance(given, str) else None
     if known is None:
         raise ConfigurationError(_unknown_alias(alias))
     for name in fields:
@@ -64,8 +66,12 @@ def _unknown_alias(alias: object) -> str:
 
 
 def _date(fields: dict[str, Any]) -> Trigger:
-    run_date = fields.get("run_date")
-    return DelayTrigger(0) if run_date is None else DateTrigger(run_date, fields.get("timezone"))
+    run_date, zone = fields.get("run_date"), fields.get("timezone")
+    if run_date is not None:
+        return DateTrigger(run_date, zone)
+    if zone is not None:
+        resolve_zone(zone)  # of no effect, but a mistake in it is said
+    return DelayTrigger(0)
 
 
 def _interval(fields: dict[str, Any]) -> Trigger:

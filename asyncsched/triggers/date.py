@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from asyncsched.errors import ConfigurationError, InvalidTriggerError
 from asyncsched.triggers.base import MicrosecondTrigger, Trigger, register_trigger, require_aware
 from asyncsched.triggers.duration import duration_text, whole_microseconds
 from asyncsched.triggers.moment import Moment, in_zone, read_moment, require_version, utc_of, write_moment
-from asyncsched.triggers.wall import LATEST_US
+from asyncsched.triggers.wall import EARLIEST_US, LATEST_US
 from asyncsched.triggers.zone import resolve_zone, zone_key
 
 __all__ = ["DateTrigger", "DelayTrigger", "after", "at"]
+
+_LONGEST: Final = LATEST_US - EARLIEST_US
 
 
 @register_trigger
@@ -48,6 +50,17 @@ class DateTrigger(MicrosecondTrigger):
             zone = _own_zone(run_date.tzinfo)
         object.__setattr__(self, "run_date", read_moment(run_date, "run_date", zone))
         object.__setattr__(self, "timezone", zone)
+
+    # Naive datetimes compare without their fold, which is what tells the two times of a repeated hour apart.
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, DateTrigger) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        return write_moment(self.run_date), self.timezone
 
     @property
     def zone(self) -> tzinfo:
@@ -117,7 +130,8 @@ class DelayTrigger(MicrosecondTrigger):
         delay: the delay in microseconds.
 
     Raises:
-        InvalidTriggerError: the delay is negative, not finite, or not a number of seconds.
+        InvalidTriggerError: the delay is negative, not finite, longer than the calendar, or not a number
+            of seconds.
     """
 
     kind: ClassVar[str] = "delay"
@@ -129,6 +143,10 @@ class DelayTrigger(MicrosecondTrigger):
         if microseconds < 0:
             raise InvalidTriggerError(
                 f"delay={delay!r} is negative; write a delay of zero or more seconds", field="delay", value=delay
+            )
+        if microseconds > _LONGEST:
+            raise InvalidTriggerError(
+                f"delay={delay!r:.80} leads past the year 9999; write a shorter one", field="delay", value=delay
             )
         object.__setattr__(self, "delay", microseconds)
 
@@ -186,7 +204,7 @@ class DelayTrigger(MicrosecondTrigger):
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild the trigger from `to_dict`."""
         require_version(data)
-        return cls(timedelta(microseconds=data["delay"]))
+        return cls(timedelta(microseconds=whole_microseconds(data["delay"], "delay", 1)))
 
     def __repr__(self) -> str:
         return (

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from datetime import UTC, datetime, tzinfo
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 from asyncsched.clock import to_datetime, to_us
 from asyncsched.errors import InvalidTriggerError
@@ -18,10 +18,12 @@ from asyncsched.triggers.moment import (
     utc_of,
     write_moment,
 )
-from asyncsched.triggers.wall import LATEST_US
+from asyncsched.triggers.wall import EARLIEST_US, LATEST_US
 from asyncsched.triggers.zone import resolve_zone, zone_key
 
 __all__ = ["IntervalTrigger", "every"]
+
+_LONGEST: Final = LATEST_US - EARLIEST_US
 
 Start: TypeAlias = Moment | Literal["now"]
 
@@ -54,7 +56,8 @@ class IntervalTrigger(MicrosecondTrigger):
         jitter: as given.
 
     Raises:
-        InvalidTriggerError: the interval is not above zero, or ``end`` lies before ``start``.
+        InvalidTriggerError: the interval is not above zero or longer than the calendar, or ``end`` lies
+            before ``start``.
         ConfigurationError: a zone is unknown or a local time does not exist in it.
     """
 
@@ -101,9 +104,16 @@ class IntervalTrigger(MicrosecondTrigger):
     ) -> None:
         if period <= 0:
             raise InvalidTriggerError(
-                f"an interval of {period / 1_000_000} seconds would never end firing; write for example every(minutes=5)",
+                f"an interval of {max(period, -_LONGEST) / 1_000_000} seconds would never end firing; "
+                "write for example every(minutes=5)",
                 field="seconds",
-                value=period / 1_000_000,
+                value=max(period, -_LONGEST) / 1_000_000,
+            )
+        if period > _LONGEST:
+            raise InvalidTriggerError(
+                f"an interval of {period // 1_000_000} seconds leads past the year 9999; write at(...) for what fires once",
+                field="seconds",
+                value=period // 1_000_000,
             )
         values = {"period": period, "start": start, "end": end, "timezone": zone, "jitter": jitter}
         for name, value in values.items():
@@ -121,6 +131,18 @@ class IntervalTrigger(MicrosecondTrigger):
         made = cls.__new__(cls)
         made._fill(period, start, end, zone, jitter)  # noqa: SLF001 - its own
         return made
+
+    # Naive datetimes compare without their fold, which is what tells the two times of a repeated hour apart.
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, IntervalTrigger) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        start = write_moment(self.start) if isinstance(self.start, datetime) else self.start
+        return self.period, start, write_moment(self.end), self.timezone, self.jitter
 
     @property
     def zone(self) -> tzinfo:
@@ -217,7 +239,7 @@ class IntervalTrigger(MicrosecondTrigger):
         """Rebuild the trigger from `to_dict`."""
         require_version(data)
         zone = None if data["timezone"] is None else resolve_zone(data["timezone"])
-        period = whole_microseconds(timedelta(microseconds=data["period"]), "period")
+        period = whole_microseconds(data["period"], "period", 1)
         start, end = _read_start(data["start"], zone), read_optional(data["end"], "end", zone)
         return cls._of(period, start, end, zone, read_jitter(data.get("jitter")))
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncsched.clock import to_us
-from asyncsched.errors import ConfigurationError, InvalidTriggerError
+from asyncsched.errors import ConfigurationError, InvalidTriggerError, SerializationError
 from asyncsched.testing.trigger_laws import check_trigger
 from asyncsched.triggers import (
     AndTrigger,
@@ -138,6 +139,53 @@ def test_an_interval_that_is_not_above_zero_is_refused(fields: dict[str, Any]) -
         every(**fields)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [lambda: every(days=1e300), lambda: every(weeks=521_723), lambda: after(1e300), lambda: after(timedelta.max)],
+)
+def test_what_is_longer_than_the_calendar_is_refused_when_written(make: Callable[[], Trigger]) -> None:
+    with pytest.raises(InvalidTriggerError, match="leads past the year 9999"):
+        make()
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"kind": "interval", "period": True, "start": None, "end": None, "timezone": None},
+        {"kind": "interval", "period": "60000000", "start": None, "end": None, "timezone": None},
+        {"kind": "interval", "period": 10**18, "start": None, "end": None, "timezone": None},
+        {"kind": "interval", "period": 10**400, "start": None, "end": None, "timezone": None},
+        {"kind": "interval", "period": float("nan"), "start": None, "end": None, "timezone": None},
+        {"kind": "interval", "period": 1, "start": None, "end": None, "timezone": ["UTC"]},
+        {"kind": "delay", "delay": True},
+        {"kind": "delay", "delay": 10**18},
+        {"kind": "delay", "delay": -1},
+        {"kind": "date", "run_date": 0},
+        {"kind": "date", "run_date": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+def test_a_stored_form_that_nobody_wrote_is_refused(stored: dict[str, Any]) -> None:
+    with pytest.raises(SerializationError, match="cannot be read"):
+        trigger_from_dict({"v": 1, **stored})
+
+
+def test_the_two_times_of_a_repeated_hour_are_not_equal() -> None:
+    first, second = datetime(2025, 10, 26, 2, 30), datetime(2025, 10, 26, 2, 30, fold=1)
+    makers: list[Callable[[datetime], Trigger]] = [
+        at,
+        lambda moment: every(hours=1, start=moment),
+        lambda moment: every(hours=1, end=moment),
+    ]
+    for make in makers:
+        assert make(first) != make(second)
+        assert make(first) == make(first)
+        assert hash(make(first)) == hash(make(first)) != hash(make(second))
+        stored = trigger_from_dict(make(second).to_dict())
+        assert stored == make(second)
+        assert stored.with_timezone(BERLIN) == make(second).with_timezone(BERLIN) != make(first).with_timezone(BERLIN)
+    assert at(first) != every(hours=1, start=first)
+
+
 @given(
     st.integers(1, 10**13), st.integers(-(10**16), 10**17), st.integers(0, 10**15), st.integers(0, 10**14) | st.none()
 )
@@ -179,11 +227,13 @@ def test_an_alias_names_a_trigger(alias: str, fields: dict[str, Any], expected: 
         ("cron", {"hours": 1}, "did you mean 'hour'"),
         ("interval", {"start": NOON, "start_date": NOON}, "mean the same"),
         ("date", {"hour": 1}, "it takes run_date, timezone"),
+        ("date", {"timezone": "Nowhere"}, "no time zone 'Nowhere'"),
+        (["cron"], {}, "no trigger with the alias"),
         ("or", {}, "of no triggers would never fire"),
         ("and", {"trigger": every(hours=1)}, "did you mean 'triggers'"),
     ],
 )
-def test_an_unknown_alias_or_keyword_is_refused(alias: str, fields: dict[str, Any], message: str) -> None:
+def test_an_unknown_alias_or_keyword_is_refused(alias: Any, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         trigger_from_alias(alias, **fields)
 
