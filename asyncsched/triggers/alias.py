@@ -45,8 +45,8 @@ def trigger_from_alias(alias: str, **fields: Any) -> Trigger:
         ConfigurationError: the alias or a keyword is unknown (near matches are named), or a value
             is wrong (`InvalidTriggerError`).
     """
-    given: object = alias
-    known = _KEYWORDS.get(given) if isinstance(given, str) else None
+    # Whoever passes anything else gets the message below instead of a complaint about hashing.
+    known = _KEYWORDS.get(alias) if type(alias) is str else None
     if known is None:
         raise ConfigurationError(_unknown_alias(alias))
     for name in fields:
