@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, tzinfo
 from itertools import islice
 from typing import Any, ClassVar, Final, Self
 
-from asyncsched.clock import SystemClock, to_datetime, to_us
+from asyncsched.clock import SystemClock, to_us
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import (
     Jitter,
@@ -16,12 +16,13 @@ from asyncsched.triggers.base import (
     register_trigger,
     require_aware,
 )
+from asyncsched.triggers.clock_change import clock_change
 from asyncsched.triggers.cron.field import MONTHS, WEEKDAYS
 from asyncsched.triggers.day_search import DaySearch, day_search
 from asyncsched.triggers.day_series import LAST_DAY, DaySeries, date_of, day_of, day_series, missed_month
 from asyncsched.triggers.jitter import AnyJitter, read_jitter, stored_jitter
 from asyncsched.triggers.moment import Moment, require_version
-from asyncsched.triggers.wall import EARLIEST_US, LATEST_US, Fold, Gap, Window, check_policies, wall_clock
+from asyncsched.triggers.wall import EARLIEST_US, LATEST_US, Fold, Gap, check_policies, wall_clock
 from asyncsched.triggers.zone import resolve_zone, zone_key
 
 __all__ = ["CalendarIntervalTrigger"]
@@ -117,8 +118,7 @@ class CalendarIntervalTrigger(MicrosecondTrigger):
         _check_clock(clock)
         check_policies(gap, fold)
         values = {
-            **interval,
-            **clock,
+            **{name: int(amount) for name, amount in (interval | clock).items()},  # a member of an enumeration too
             **_read_dates(start_date, end_date),
             "timezone": None if timezone is None else resolve_zone(timezone),
             "gap": gap,
@@ -241,7 +241,7 @@ class CalendarIntervalTrigger(MicrosecondTrigger):
         if self.start_date is not None:
             start = max(start, (day_of(self.start_date) - 1) * _DAY)
         for local, window in self._search(now).changes(start, start + _HORIZON):
-            yield _change(local, window, self)
+            yield clock_change(local, window, self.zone, self.gap, self.fold)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trigger as JSON values; what was not given is left out."""
@@ -328,17 +328,3 @@ def _read_date(value: Any, name: str) -> date | None:
         return date(value.year, value.month, value.day)
     problem = f"{name}={value!r:.80} is not a date, a datetime or ISO 8601 text; write for example '2030-01-31'"
     raise InvalidTriggerError(problem, field=name, value=value)
-
-
-def _change(local: int, window: Window, trigger: CalendarIntervalTrigger) -> str:
-    when = f"the local time {_shown(local)}"
-    if window.behind > window.offset:
-        border = _shown(window.end + window.behind)
-        outcome = f"it fires at {border} instead" if trigger.gap == "shift" else "it does not fire that day"
-        return f"{when} is skipped by the clocks in {trigger.zone}: {outcome} (gap={trigger.gap!r})"
-    outcome = "it fires both times" if trigger.fold == "both" else f"it fires at the {trigger.fold} of the two"
-    return f"{when} comes twice by the clocks in {trigger.zone}: {outcome} (fold={trigger.fold!r})"
-
-
-def _shown(local: int) -> datetime:
-    return to_datetime(local * _SECOND).replace(tzinfo=None)

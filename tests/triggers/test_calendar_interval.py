@@ -1,5 +1,6 @@
 import pickle
 from datetime import UTC, date, datetime, timedelta
+from enum import IntEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -393,6 +394,17 @@ def test_unanchored_it_warns_of_the_changes_within_400_days_from_now() -> None:
 
 
 # -- form ----------------------------------------------------------------------------------------
+
+
+class Quarter(IntEnum):
+    MONTHS = 3
+
+
+def test_a_number_of_an_enumeration_is_kept_as_the_number_that_it_is() -> None:
+    trigger = CalendarIntervalTrigger(months=Quarter.MONTHS, hour=Quarter.MONTHS)
+    assert trigger == CalendarIntervalTrigger(months=3, hour=3)
+    assert repr(trigger) == "CalendarIntervalTrigger(months=3, hour=3)"
+    assert {type(value) for name, value in trigger.to_dict().items() if name != "kind"} == {int}
 
 
 def test_what_was_not_given_is_left_out_of_the_stored_form() -> None:

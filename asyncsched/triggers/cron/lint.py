@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Final
 
-from asyncsched.clock import SystemClock, to_datetime
+from asyncsched.clock import SystemClock
 from asyncsched.triggers.base import LintWarning
+from asyncsched.triggers.clock_change import clock_change
 from asyncsched.triggers.cron.clockface import DAY
 from asyncsched.triggers.cron.pattern import Pattern
 from asyncsched.triggers.cron.search import search_for
-from asyncsched.triggers.wall import Window, wall_clock
+from asyncsched.triggers.wall import wall_clock
 
 __all__ = ["lint_pattern"]
 
@@ -81,14 +82,4 @@ def _clock_changes(pattern: Pattern, zone: tzinfo, gap: str, fold: str, start: i
         low, high = sorted((instant + window.offset, instant + window.behind))
         local = search.next_local(low)
         if local < high:
-            yield _change(local, window, zone, gap, fold)
-
-
-def _change(local: int, window: Window, zone: tzinfo, gap: str, fold: str) -> str:
-    when = f"the local time {to_datetime(local * 1_000_000).replace(tzinfo=None)}"
-    if window.behind > window.offset:
-        border = to_datetime((window.end + window.behind) * 1_000_000).replace(tzinfo=None)
-        outcome = f"it fires at {border} instead" if gap == "shift" else "it does not fire that day"
-        return f"{when} is skipped by the clocks in {zone}: {outcome} (gap={gap!r})"
-    outcome = "it fires both times" if fold == "both" else f"it fires at the {fold} of the two"
-    return f"{when} comes twice by the clocks in {zone}: {outcome} (fold={fold!r})"
+            yield clock_change(local, window, zone, gap, fold)

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import Final
 
-from asyncsched.clock import SystemClock, to_datetime, to_us
+from asyncsched.clock import SystemClock, to_us
 from asyncsched.triggers.base import LintWarning
+from asyncsched.triggers.clock_change import clock_change
 from asyncsched.triggers.recurrence.rule import Rule
 from asyncsched.triggers.recurrence.search import LocalTimes, local_second, local_times
 from asyncsched.triggers.recurrence.stamp import Stamp, write_stamp
 from asyncsched.triggers.recurrence.text import Recurrence
-from asyncsched.triggers.wall import Window, wall_clock
+from asyncsched.triggers.wall import wall_clock
 
 __all__ = ["lint_recurrence"]
 
@@ -85,14 +86,4 @@ def _clock_changes(times: LocalTimes, zone: tzinfo, gap: str, fold: str, start: 
         low, high = sorted((instant + window.offset, instant + window.behind))
         local = next(times.ascending(low), high)
         if local < high:
-            yield _change(local, window, zone, gap, fold)
-
-
-def _change(local: int, window: Window, zone: tzinfo, gap: str, fold: str) -> str:
-    when = f"the local time {to_datetime(local * 1_000_000).replace(tzinfo=None)}"
-    if window.behind > window.offset:
-        border = to_datetime((window.end + window.behind) * 1_000_000).replace(tzinfo=None)
-        outcome = f"it fires at {border} instead" if gap == "shift" else "it does not fire that day"
-        return f"{when} is skipped by the clocks in {zone}: {outcome} (gap={gap!r})"
-    outcome = "it fires both times" if fold == "both" else f"it fires at the {fold} of the two"
-    return f"{when} comes twice by the clocks in {zone}: {outcome} (fold={fold!r})"
+            yield clock_change(local, window, zone, gap, fold)
