@@ -136,9 +136,12 @@ def _change_between(before: datetime, after: datetime, zone: ZoneInfo) -> dateti
 
 def _numbers(text: str) -> Numbers:
     """The numbers of ``minute 5``, ``the minutes 1 to 3 and 9``, ``every 3rd minute from 1 to 58``."""
-    stepped = re.fullmatch(r"every (\d+)\w\w .+ from (\d+) to (\d+)", text)
+    stepped = re.fullmatch(r"every (\d+)(\w\w) .+ from (\d+) to (\d+)", text)
     if stepped is not None:
-        step, first, last = map(int, stepped.groups())
+        step, first, last = (int(stepped[n]) for n in (1, 3, 4))
+        ending = "th" if step % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(step % 10, "th")
+        if stepped[2] != ending:
+            raise ValueError(f"{text!r} is not understood: the ordinal of {step} ends in {ending!r}")
         return frozenset(range(first, last + 1, step))
     found = set[int]()
     for first, last in re.findall(r"(\d+)(?: to (\d+))?", text):

@@ -55,6 +55,35 @@ SAYINGS = [
     ("0 0 12 1 1 ? 2030,2040", "at 12:00, on day 1 of the month, in January, in 2030 and 2040"),
     ("0 0 0 29 2 ? 2000/4", "at 00:00, on day 29 of the month, in February, in every 4th year from 2000 to 9996"),
     ("0 0 0 * * ? 2030-2035", "at 00:00, from 2030 to 2035"),
+    ("0 0 0 * * ? 2030-2032", "at 00:00, from 2030 to 2032"),
+    ("0 0 0 * * ? 2030,2031", "at 00:00, in 2030 and 2031"),
+    ("0-18/2 * * * *", "at every 2nd minute from 0 to 18 of every hour"),
+    ("*/30 * * * *", "every 30 minutes"),
+    ("0 */8 * * *", "every 8 hours"),
+    ("0-5 8 * * *", "at 08:00, 08:01, 08:02, 08:03, 08:04 and 08:05"),
+    ("0-6 8 * * *", "at minutes 0 to 6 of hour 08"),
+    ("1-7 5 8 * * *", "at seconds 1 to 7 of minute 5 of hour 08"),
+    ("0 0 1-31 * fri", "at 00:00"),
+    ("0 0 1-3,5,6 * *", "at 00:00, on day 1 to 3, 5 and 6 of the month"),
+    (
+        "0 0 * * mon#1,tue#2,wed#3,thu#4,fri#5",
+        " and ".join(
+            [
+                "at 00:00, on the first Monday of the month",
+                *("the second Tuesday of the month", "the third Wednesday of the month"),
+                *("the fourth Thursday of the month", "the fifth Friday of the month"),
+            ]
+        ),
+    ),
+    *(
+        (f"0 0 0 1 1 ? 2000-2399/{step}", f"at 00:00, on day 1 of the month, in January, in every {words} to {last}")
+        for step, words, last in [
+            *((2, "2nd year from 2000", 2398), (3, "3rd year from 2000", 2399), (4, "4th year from 2000", 2396)),
+            *((11, "11th year from 2000", 2396), (12, "12th year from 2000", 2396), (13, "13th year from 2000", 2390)),
+            *((21, "21st year from 2000", 2399), (22, "22nd year from 2000", 2396), (33, "33rd year from 2000", 2396)),
+        ]
+    ),
+    ("0 0 0 1 1 ? 2000-9999/111", "at 00:00, on day 1 of the month, in January, in every 111th year from 2000 to 9992"),
 ]
 FIELDS: list[tuple[dict[str, Any], str]] = [
     (
@@ -279,6 +308,8 @@ def test_the_reader_knows_what_the_clocks_skip_and_repeat() -> None:
             "every 5 minutes, during",
             "at 09:00, in Octember",
             "at 09:00, on day 5",
+            "at every 2th minute from 0 to 30 of every hour",
+            "at 00:00, on every 11st day from 1 to 31 of the month",
             "at 09:00, at the first of times that come twice",
             "at 09:00, at both of times that come twice, leaving out times that the clocks skip",
         ),
