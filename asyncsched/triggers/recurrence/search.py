@@ -202,16 +202,23 @@ class Search:
         found = self._wall.instants(local, self._gap, self._fold)
         return tuple(instant for instant in found if instant not in self._excluded) if self._excluded else found
 
-    # A gap may hold thousands of times of a rule in each of thousands of years: at the second it is leapt over.
+    # With gap="skip" a gap may hold thousands of times of a rule in each of thousands of years, none of which fires:
+    # at the second it is leapt over.
 
-    def _ascending(self, low: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Yield the local times from ``low`` on with their instants; most of those that the clocks skip are left out."""
+    def _ascending(self, low: int) -> Iterator[int]:
+        """Yield the local times from ``low`` on, those that fire and few that do not."""
+        return self.times.ascending(low) if self._gap == "shift" else self._leaping_ahead(low)
+
+    def _descending(self, high: int, low: int) -> Iterator[int]:
+        """Yield the local times from ``high`` back to ``low`` likewise."""
+        return self.times.descending(high, low) if self._gap == "shift" else self._leaping_back(high, low)
+
+    def _leaping_ahead(self, low: int) -> Iterator[int]:
         while True:
             skipped = low - _NEARBY
             for local in self.times.ascending(low):
-                found = self.instants(local)
-                yield local, found
-                if found or not self._is_skipped(local):
+                yield local
+                if not self._is_skipped(local):
                     continue
                 if local - skipped < _NEARBY:
                     low = self._beyond_gap(local, _HALF_HOUR)
@@ -220,14 +227,12 @@ class Search:
             else:
                 return
 
-    def _descending(self, high: int, low: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Yield the local times from ``high`` back to ``low`` likewise."""
+    def _leaping_back(self, high: int, low: int) -> Iterator[int]:
         while True:
             skipped = high + _NEARBY
             for local in self.times.descending(high, low):
-                found = self.instants(local)
-                yield local, found
-                if found or not self._is_skipped(local):
+                yield local
+                if not self._is_skipped(local):
                     continue
                 if skipped - local < _NEARBY:
                     high = self._beyond_gap(local, -_HALF_HOUR)
@@ -272,10 +277,11 @@ class Search:
         """Return how many instants lie in (after, until], ``None`` when they are more than ``limit``."""
         found = {instant for instant in self._dates if after < instant <= until}
         low, high = _clamped(after), _clamped(min(until, self._until))
-        for local, instants in self._ascending(self._lowest(low)) if not self.is_empty else ():
-            if local > self._highest(high) or len(found) > limit:
+        highest = self._highest(high)
+        for local in self._ascending(self._lowest(low)) if not self.is_empty else ():
+            if local > highest or len(found) > limit:
                 break
-            found.update(instant for instant in instants if low < instant <= high)
+            found.update(instant for instant in self.instants(local) if low < instant <= high)
         return len(found) if len(found) <= limit else None
 
     # Where the clocks go back, a later local time can be an earlier instant. So a search begins at the
@@ -284,10 +290,10 @@ class Search:
     def _next_of_rule(self, after: int) -> int | None:
         best: int | None = None
         ceiling = 0
-        for local, instants in self._ascending(self._lowest(after)):
+        for local in self._ascending(self._lowest(after)):
             if best is not None and local >= ceiling:
                 break
-            for instant in instants:
+            for instant in self.instants(local):
                 if instant > after and (best is None or instant < best):
                     best = instant
                     ceiling = best + max(self._offset(best), self._offset(best - _NEARBY))
@@ -304,10 +310,10 @@ class Search:
     def _last_of_rule(self, after: int, until: int) -> int | None:
         best: int | None = None
         floor = 0
-        for local, instants in self._descending(self._highest(until), after - _NEARBY):
+        for local in self._descending(self._highest(until), after - _NEARBY):
             if best is not None and local <= floor:
                 break
-            for instant in instants:
+            for instant in self.instants(local):
                 if instant <= until and (best is None or instant > best):
                     best = instant
                     floor = best + min(self._offset(best), self._offset(best + _NEARBY))
