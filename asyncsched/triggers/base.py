@@ -274,8 +274,10 @@ def trigger_from_dict(data: Mapping[str, Any]) -> Trigger:
     Only registered kinds are built; nothing is imported by name.
 
     Raises:
-        SerializationError: the kind is unknown or the fields cannot be read.
+        SerializationError: it is no mapping, the kind is unknown or the fields cannot be read.
     """
+    if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - what a store holds is anything
+        raise SerializationError(f"the stored trigger {data!r:.300} cannot be read: it is not a mapping")
     kind = data.get("kind")
     reader = _kinds.readers.get(kind) if isinstance(kind, str) else None
     if reader is None:
@@ -287,3 +289,5 @@ def trigger_from_dict(data: Mapping[str, Any]) -> Trigger:
         return reader(data)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SerializationError(f"the stored trigger {dict(data)!r:.300} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise SerializationError("the stored trigger cannot be read: it is nested too deeply") from error

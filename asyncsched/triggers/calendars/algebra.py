@@ -24,6 +24,8 @@ __all__ = ["ComplementCalendar", "DifferenceCalendar", "IntersectionCalendar", "
 _Search: TypeAlias = Callable[[date], date | None]
 _LEAPS: Final = 50_000  # while it is known where the parts begin to repeat themselves: more than they hold dates
 _WEEK: Final = timedelta(days=7)
+_NESTING_LIMIT: Final = 64
+"""How deeply calendars may be nested: what is written can be read back, and each level costs time."""
 
 
 class PairCalendar(Calendar):
@@ -268,12 +270,32 @@ class ComplementCalendar(Calendar):
 
 def _checked(calendar: object, name: str) -> Calendar:
     if isinstance(calendar, Calendar):
+        _check_nesting(calendar, name)
         return calendar
     raise InvalidTriggerError(
         f"{calendar!r:.80} is not a calendar; write for example DateCalendar(['2026-12-25']) or WeekdayCalendar('sat,sun')",
         field=name,
         value=calendar,
     )
+
+
+def _check_nesting(calendar: Calendar, name: str) -> None:
+    level, depth = [calendar], 0
+    while level := [part for one in level for part in _parts(one)]:
+        depth += 1
+        if depth >= _NESTING_LIMIT:
+            raise InvalidTriggerError(
+                f"calendars are nested more than {_NESTING_LIMIT} deep here; "
+                "write single dates as one DateCalendar([*a.dates, *b.dates])",
+                field=name,
+                value=calendar,
+            )
+
+
+def _parts(calendar: Calendar) -> tuple[Calendar, ...]:
+    if isinstance(calendar, PairCalendar):
+        return calendar.first, calendar.second
+    return (calendar.days,) if isinstance(calendar, ComplementCalendar) else ()
 
 
 def _meeting_before(first: _Search, second: _Search, day: date) -> date | None:

@@ -195,6 +195,8 @@ def calendar_from_dict(data: Mapping[str, Any]) -> Calendar:
             return reader(data)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise SerializationError(f"the stored calendar {data!r:.300} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise SerializationError("the stored calendar cannot be read: it is nested too deeply") from error
     raise SerializationError(
         f"unknown calendar kind {kind!r:.80}; known: {', '.join(sorted(_kinds.readers))}; "
         "a calendar of your own needs @register_calendar"
