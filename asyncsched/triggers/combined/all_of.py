@@ -18,16 +18,27 @@ from typing import Any, ClassVar, Final, NamedTuple, Self
 from asyncsched.clock import to_datetime
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import Jitter, Trigger, register_trigger, trigger_from_dict
-from asyncsched.triggers.combined.parts import CombinedTrigger, is_floating, merged_jitter, read_parts
+from asyncsched.triggers.combined.parts import (
+    CombinedTrigger,
+    is_floating,
+    is_settled,
+    merged_jitter,
+    next_within,
+    read_parts,
+)
 from asyncsched.triggers.duration import duration_text, whole_microseconds
 from asyncsched.triggers.jitter import AnyJitter, stored_jitter
 from asyncsched.triggers.moment import require_version
-from asyncsched.triggers.wall import EARLIEST_US
+from asyncsched.triggers.wall import EARLIEST_US, LATEST_US
 
 __all__ = ["AndTrigger"]
 
+_LONGEST: Final = LATEST_US - EARLIEST_US
 _LEAPS: Final = 20_000
 """How often one search may leap: some tenths of a second, and far more than triggers that ever meet need."""
+
+_NESTED_LEAPS: Final = 2_000
+"""The same where a part is a search itself."""
 
 
 class _Match(NamedTuple):
@@ -91,9 +102,15 @@ class AndTrigger(CombinedTrigger):
                 field="threshold",
                 value=threshold,
             )
+        if apart > _LONGEST:
+            raise InvalidTriggerError(
+                f"threshold={threshold!r:.80} is longer than ten thousand years; write seconds, such as 1.0",
+                field="threshold",
+                value=threshold,
+            )
         self._fill(read_parts(triggers, "AndTrigger"), apart, jitter)
-        if not self._floating and self.next_us(EARLIEST_US) is None:
-            raise InvalidTriggerError(f"{self!r} can never fire: its triggers never fire together", value=self)
+        if is_settled(self) and self.next_us(EARLIEST_US) is None:
+            raise InvalidTriggerError(f"{self!r:.500} can never fire: its triggers never fire together", value=self)
 
     def _fill(self, parts: tuple[Trigger, ...], threshold: int, jitter: AnyJitter) -> None:
         object.__setattr__(self, "triggers", parts)
@@ -132,10 +149,18 @@ class AndTrigger(CombinedTrigger):
         """
         if self._floating:
             return self.anchored_us(after).next_us(after)
+        return self._first(after, LATEST_US)
+
+    def next_within(self, after: int, until: int) -> int | None:
+        """Return the first meeting in (after, until], or ``None``; nothing beyond is searched for."""
+        return CombinedTrigger.next_within(self, after, until) if self._floating else self._first(after, until)
+
+    def _first(self, after: int, until: int) -> int | None:
         cursor = after
-        for _ in range(_LEAPS):
-            match = self._match_after(cursor)
-            if match is None:
+        nested = any(isinstance(part, CombinedTrigger) for part in self.triggers)
+        for _ in range(_NESTED_LEAPS if nested else _LEAPS):
+            match = self._match_after(cursor, until + self.threshold)
+            if match is None or match.start > until:
                 return None
             if match.length <= self.threshold:
                 if self._counts(match):
@@ -144,16 +169,16 @@ class AndTrigger(CombinedTrigger):
             else:
                 cursor = match.end - self.threshold - 1
         raise InvalidTriggerError(
-            f"{self!r} was searched from {to_datetime(after)} to {to_datetime(cursor)} without finding its triggers "
+            f"{self!r:.500} was searched from {to_datetime(after)} to {to_datetime(cursor)} without finding its triggers "
             "together; check that they can meet, or give a threshold in seconds",
             value=self,
         )
 
-    def _match_after(self, cursor: int) -> _Match | None:
-        """The first match that begins later than that, however long; ``None`` when a trigger has ended."""
+    def _match_after(self, cursor: int, until: int) -> _Match | None:
+        """The first match that begins later than that, however long; ``None`` when a trigger does not fire up to the bound."""
         end = cursor
         for part in self.triggers:
-            found = part.next_us(cursor)
+            found = next_within(part, cursor, until)
             if found is None:
                 return None
             end = max(end, found)
@@ -174,11 +199,13 @@ class AndTrigger(CombinedTrigger):
         """Whether no tighter match overlaps this one."""
         if match.length == 0:
             return True
-        later = self._match_after(match.start)
+        # One that is tighter ends before this.
+        limit = match.end + self.threshold
+        later = self._match_after(match.start, limit)
         while later is not None and later.start <= match.end:
             if later < match:
                 return False
-            later = self._match_after(later.start)
+            later = self._match_after(later.start, limit)
         return not self._is_beaten_from_before(match)
 
     def _is_beaten_from_before(self, match: _Match) -> bool:

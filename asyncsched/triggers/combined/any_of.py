@@ -2,14 +2,23 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from asyncsched.triggers.base import Jitter, Trigger, register_trigger, trigger_from_dict
-from asyncsched.triggers.combined.parts import COUNT_LIMIT, CombinedTrigger, is_floating, merged_jitter, read_parts
+from asyncsched.triggers.combined.parts import (
+    COUNT_LIMIT,
+    CombinedTrigger,
+    is_floating,
+    merged_jitter,
+    read_parts,
+)
 from asyncsched.triggers.jitter import AnyJitter, stored_jitter
 from asyncsched.triggers.moment import require_version
+from asyncsched.triggers.wall import LATEST_US
 
 __all__ = ["OrTrigger"]
+
+_FIRST_SPAN_US: Final = 86_400_000_000
 
 
 @register_trigger
@@ -60,20 +69,40 @@ class OrTrigger(CombinedTrigger):
 
     def next_us(self, after: int) -> int | None:
         """Return the first instant of any part strictly later than ``after``, in Unix microseconds."""
+        return self.anchored_us(after).next_us(after) if self._floating else self.next_within(after, LATEST_US)
+
+    def next_within(self, after: int, until: int) -> int | None:
+        """Return the first instant of any part in (after, until], or ``None``.
+
+        What is itself a search is asked farther and farther ahead, so that one part which has to look
+        for long, or in vain, does not keep back what another one finds soon.
+        """
         if self._floating:
-            return self.anchored_us(after).next_us(after)
-        found = [instant for part in self.triggers if (instant := part.next_us(after)) is not None]
-        return min(found, default=None)
+            return CombinedTrigger.next_within(self, after, until)
+        searches = [part for part in self.triggers if isinstance(part, CombinedTrigger)]
+        simple = [part for part in self.triggers if not isinstance(part, CombinedTrigger)]
+        plain = [found for part in simple if (found := part.next_us(after)) is not None]
+        limit = min([until, *plain])
+        span = _FIRST_SPAN_US if searches else limit
+        while (bound := min(after + span, limit)) < limit:
+            coming = [found for part in searches if (found := part.next_within(after, bound)) is not None]
+            if coming:
+                return min(coming)
+            span *= 16
+        coming = [found for part in searches if (found := part.next_within(after, limit)) is not None]
+        return min([*coming, *(found for found in plain if found == limit)], default=None)
 
     def last_us(self, after: int, until: int) -> int | None:
         """Return the last instant of any part in (after, until]."""
         if self._floating:
-            return self.anchored_us(after).last_us(after, until)
+            return self._counted_from(after).last_us(after, until)
         found = [instant for part in self.triggers if (instant := part.last_us(after, until)) is not None]
         return max(found, default=None)
 
     def count_us(self, after: int, until: int) -> int | None:
         """Return how many instants lie in (after, until]; ``None`` when there are thousands."""
+        if self._floating:
+            return self._counted_from(after).count_us(after, until)
         counts = [part.count_us(after, until) for part in self.triggers]
         if any(count is None or count > COUNT_LIMIT for count in counts):
             return counts[0] if len(counts) == 1 else None

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import Jitter, Trigger, register_trigger, trigger_from_dict
-from asyncsched.triggers.combined.parts import CombinedTrigger, is_floating, merged_jitter, read_parts
+from asyncsched.triggers.combined.parts import CombinedTrigger, is_floating, merged_jitter, next_within, read_parts
 from asyncsched.triggers.jitter import AnyJitter, stored_jitter
 from asyncsched.triggers.moment import Moment, in_zone, read_optional, require_version, utc_of, write_moment
 from asyncsched.triggers.wall import EARLIEST_US, LATEST_US
@@ -73,12 +73,6 @@ class BetweenTrigger(CombinedTrigger):
         """The base alone."""
         return (self.base,)
 
-    @property
-    def timezone(self) -> tzinfo | None:
-        """The zone of the base, ``None`` while it has none."""
-        zone: tzinfo | None = getattr(self.base, "timezone", None)
-        return zone
-
     def rebuilt(self, parts: tuple[Trigger, ...]) -> Trigger:
         """Return the same bounds on another base."""
         return BetweenTrigger(parts[0], self.start, self.end, jitter=self.jitter)
@@ -104,13 +98,23 @@ class BetweenTrigger(CombinedTrigger):
             return self.anchored_us(after).next_us(after)
         return self._within(self.base.next_us(max(after, self._low() - 1)))
 
+    def next_within(self, after: int, until: int) -> int | None:
+        """Return the first instant within the bounds in (after, until], or ``None``."""
+        if self._floating:
+            return CombinedTrigger.next_within(self, after, until)
+        return next_within(self.base, max(after, self._low() - 1), min(until, self._high()))
+
     def last_us(self, after: int, until: int) -> int | None:
         """Return the last instant in (after, until] and within the bounds."""
+        if self._floating:
+            return self._counted_from(after).last_us(after, until)
         after, until = max(after, self._low() - 1), min(until, self._high())
         return self.base.last_us(after, until) if after < until else None
 
     def count_us(self, after: int, until: int) -> int | None:
         """Return how many instants lie in (after, until] and within the bounds."""
+        if self._floating:
+            return self._counted_from(after).count_us(after, until)
         after, until = max(after, self._low() - 1), min(until, self._high())
         return self.base.count_us(after, until) if after < until else 0
 

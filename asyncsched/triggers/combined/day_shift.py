@@ -132,6 +132,15 @@ class ShiftedDays:
             until = max(ends, default=self._start(day - SEARCH_DAYS if earlier is None else earlier)) - 1
         raise self._lost(day)
 
+    def kept_until(self, instant: int) -> int:
+        """Return up to where every day from ``instant`` on belongs to the calendar; at most to the next change of clocks."""
+        window = self._wall.window(instant // _SECOND)
+        if not window.start + _DAY <= instant // _SECOND < window.end - _DAY:
+            return instant
+        outside = self._days.next_outside(_date(self._day_of(instant + 1)))
+        end = (window.end - _DAY) * _SECOND
+        return end if outside is None else min(end, self._start(outside.toordinal() - _EPOCH_ORDINAL) - 1)
+
     def moved(self, instant: int) -> int | None:
         """Return where an instant of the base ends up; ``None`` when it is left out."""
         day = self._day_of(instant)

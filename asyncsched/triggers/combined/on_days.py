@@ -2,28 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, timedelta, timezone
 from typing import Any, ClassVar, Final, Self
 
-from asyncsched.clock import SystemClock, to_datetime
+from asyncsched.clock import to_datetime
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import (
     Jitter,
     MicrosecondTrigger,
     Trigger,
     register_trigger,
-    require_aware,
     trigger_from_dict,
 )
 from asyncsched.triggers.calendars.base import Calendar, calendar_from_dict
 from asyncsched.triggers.combined.day_shift import Shift, ShiftedDays, misses
-from asyncsched.triggers.combined.parts import COUNT_LIMIT, CombinedTrigger, is_floating, read_parts
+from asyncsched.triggers.combined.parts import CombinedTrigger, is_floating, is_settled, read_parts
 from asyncsched.triggers.moment import require_version
 from asyncsched.triggers.wall import EARLIEST_US, LATEST_US
 
 __all__ = ["OnDaysTrigger"]
 
-_SECOND: Final = 1_000_000
 # Whatever zone a trigger will get, each of its instants falls on the date that it has in one of these.
 _FARTHEST_ZONES: Final = (UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12)))
 
@@ -67,7 +65,7 @@ class OnDaysTrigger(CombinedTrigger):
     def __init__(self, base: Trigger, days: Calendar, shift: Shift = None) -> None:
         self._fill(base, days, shift)
         if _never_fires(self):
-            problem = f"{self!r} can never fire: {base.describe()} has no instant on {days.describe()}"
+            problem = f"{self!r:.500} can never fire: {base.describe()} has no instant on {days.describe()}"
             raise InvalidTriggerError(
                 f"{problem}; choose other days, or shift='next' or 'previous' to move instants there",
                 field="days",
@@ -122,29 +120,17 @@ class OnDaysTrigger(CombinedTrigger):
 
     def last_us(self, after: int, until: int) -> int | None:
         """Return the last instant in (after, until]; with a shift it gallops back from ``until`` and bisects."""
-        search = self._search(after)
         if self.shift is None:
-            return search.last_own(after, until)
-        low, step = until, _SECOND
-        while (found := search.first(low, until)) is None:
-            if low <= after:
-                return None
-            low, step = max(after, low - step), step * 2
-        high = until
-        while (following := search.first(found, until)) is not None:
-            middle = (found + high) // 2
-            ahead = search.first(middle, until)
-            found, high = (ahead, high) if ahead is not None else (following, middle)
-        return found
+            return self._search(after).last_own(after, until)
+        return CombinedTrigger.last_us(self, after, until)
 
-    def count_us(self, after: int, until: int) -> int | None:
-        """Return how many instants lie in (after, until] by stepping; ``None`` when there are thousands."""
-        search, count, cursor = self._search(after), 0, after
-        while (found := search.first(cursor, until)) is not None:
-            if count == COUNT_LIMIT:
-                return None
-            count, cursor = count + 1, found
-        return count
+    def next_within(self, after: int, until: int) -> int | None:
+        """Return the first instant in (after, until], or ``None``."""
+        return self._search(after).first(after, until)
+
+    def kept_until(self, instant: int) -> int:
+        """Return an instant up to which every day from ``instant`` on belongs to the calendar, as far as is known."""
+        return instant if self._settled is None else self._settled.kept_until(instant)
 
     def first_us(self, added_at: int) -> int | None:
         """Return the first instant of a job that is added then.
@@ -159,18 +145,6 @@ class OnDaysTrigger(CombinedTrigger):
         # A trigger that names the same first instant still when that has passed is a one-shot.
         due_at_once = moved == first or self.base.first_us(first + 1) == first
         return moved if due_at_once else self.next_us(added_at)
-
-    def previous(self, at: datetime) -> datetime | None:
-        """Return the last instant strictly earlier than ``at``; ``None`` too while the base has no anchor."""
-        require_aware(at, "at")
-        return None if is_floating(self.base) else CombinedTrigger.previous(self, at)
-
-    def upcoming(self, after: datetime | None = None, n: int = 10) -> list[datetime]:
-        """Return the next ``n`` instants; a base without an anchor counts from ``after`` (now when ``None``)."""
-        start = to_datetime(SystemClock().now_us()) if after is None else after
-        require_aware(start, "after")
-        ready = self.anchored(start)
-        return CombinedTrigger.upcoming(self, start, n) if ready is self else ready.upcoming(start, n)
 
     def describe(self) -> str:
         """Return ``at 09:00, on business days only``."""
@@ -200,7 +174,7 @@ class OnDaysTrigger(CombinedTrigger):
 def _never_fires(trigger: OnDaysTrigger) -> bool:
     """Whether a search from the first instant of the base finds nothing; only asked of what is settled and cheap."""
     base = trigger.base
-    if not isinstance(base, MicrosecondTrigger) or is_floating(base) or base.for_job("") is not base:
+    if not isinstance(base, MicrosecondTrigger) or not is_settled(base):
         return False
     zones = _FARTHEST_ZONES if base.with_timezone(UTC) is not base else (base.zone,)
     return all(misses(base.with_timezone(zone), trigger.days, trigger.shift) for zone in zones)

@@ -9,7 +9,15 @@ from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import Jitter, LintWarning, Trigger, register_trigger, trigger_from_dict
 from asyncsched.triggers.calendars.base import Calendar, calendar_from_dict
 from asyncsched.triggers.combined.on_days import OnDaysTrigger
-from asyncsched.triggers.combined.parts import CombinedTrigger, is_floating, merged_jitter, read_parts
+from asyncsched.triggers.combined.parts import (
+    CombinedTrigger,
+    is_floating,
+    is_settled,
+    merged_jitter,
+    next_within,
+    read_parts,
+)
+from asyncsched.triggers.combined.solid import REGULAR_US, grid_of, solid_until
 from asyncsched.triggers.cron.trigger import CronTrigger
 from asyncsched.triggers.jitter import AnyJitter, stored_jitter
 from asyncsched.triggers.moment import require_version
@@ -57,8 +65,12 @@ class ExceptTrigger(CombinedTrigger):
 
     def __init__(self, base: Trigger, excluded: Trigger | Calendar, *, jitter: AnyJitter = None) -> None:
         self._fill(base, excluded, jitter)
-        if not self._floating and self.next_us(EARLIEST_US) is None and base.next_us(EARLIEST_US) is not None:
-            raise InvalidTriggerError(f"{self!r} can never fire: everything is excluded", value=self)
+        if is_settled(self) and not self._ever_fires() and base.next_us(EARLIEST_US) is not None:
+            raise InvalidTriggerError(f"{self!r:.500} can never fire: everything is excluded", value=self)
+
+    def _ever_fires(self) -> bool:
+        # Before the first of these two a search leaps over less.
+        return any(self.next_us(instant) is not None for instant in (REGULAR_US, EARLIEST_US))
 
     def _fill(self, base: Trigger, excluded: Trigger | Calendar, jitter: AnyJitter) -> None:
         by_days = isinstance(excluded, Calendar)
@@ -93,21 +105,36 @@ class ExceptTrigger(CombinedTrigger):
             return self.anchored_us(after).next_us(after)
         if self._kept is not None or isinstance(self.excluded, Calendar):
             return None if self._kept is None else self._kept.next_us(after)
+        return self._first(after, LATEST_US)
+
+    def next_within(self, after: int, until: int) -> int | None:
+        """Return the first instant in (after, until] that is not excluded, or ``None``; nothing beyond is searched for."""
+        if self._floating:
+            return CombinedTrigger.next_within(self, after, until)
+        return self._first(after, until) if self._kept is None else next_within(self._kept, after, until)
+
+    def _excludes(self, instant: int) -> bool:
+        return isinstance(self.excluded, Trigger) and next_within(self.excluded, instant - 1, instant) == instant
+
+    def _first(self, after: int, until: int) -> int | None:
         cursor = after
         for step in range(_STEPS):
-            found = self.base.next_us(cursor)
-            if found is None or self.excluded.next_us(found - 1) != found:
+            found = next_within(self.base, cursor, until)
+            if found is None or not self._excludes(found):
                 return found
-            cursor = found if step % _PATIENCE else self._end_of_run(found)
+            cursor = found if step % _PATIENCE else self._end_of_run(found, until)
         raise InvalidTriggerError(
-            f"{self!r} was searched from {to_datetime(after)} to {to_datetime(cursor)} and everything was excluded; "
+            f"{self!r:.500} was searched from {to_datetime(after)} to {to_datetime(cursor)} and everything was excluded; "
             "exclude whole days by a calendar, or write the rest as fields of a cron trigger",
             value=self,
         )
 
-    def _end_of_run(self, excluded: int) -> int:
-        """The last of the excluded instants in a row, found by counting where that is possible."""
+    def _end_of_run(self, excluded: int, until: int) -> int:
+        """An instant up to which everything is excluded, found by counting where that is possible."""
         base, other = self.base, self.excluded
+        grid = grid_of(base)
+        if grid is not None and isinstance(other, Trigger):
+            excluded = solid_until(other, grid, excluded, until)
         common = base.common(other) if isinstance(base, CronTrigger) and isinstance(other, CronTrigger) else None
         if common is None:
             return excluded
@@ -122,11 +149,13 @@ class ExceptTrigger(CombinedTrigger):
 
     def last_us(self, after: int, until: int) -> int | None:
         """Return the last instant in (after, until] that is not excluded."""
+        if self._floating:
+            return self._counted_from(after).last_us(after, until)
         if self._kept is not None or isinstance(self.excluded, Calendar):
             return None if self._kept is None else self._kept.last_us(after, until)
         for _ in range(_PATIENCE):
             found = self.base.last_us(after, until)
-            if found is None or self.excluded.next_us(found - 1) != found:
+            if found is None or not self._excludes(found):
                 return found
             until = found - 1
         return CombinedTrigger.last_us(self, after, until)
@@ -136,7 +165,7 @@ class ExceptTrigger(CombinedTrigger):
         if self._kept is not None:
             return self._kept.first_us(added_at)
         first = self.base.first_us(added_at)
-        if first is None or isinstance(self.excluded, Calendar) or self.excluded.next_us(first - 1) != first:
+        if first is None or not self._excludes(first):
             return first
         return self.next_us(max(first, added_at))
 
