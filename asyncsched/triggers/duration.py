@@ -27,9 +27,12 @@ def whole_microseconds(amount: Any, name: str, unit: int = 1_000_000) -> int:
     """
     if isinstance(amount, timedelta):
         return amount // timedelta(microseconds=1)
-    if isinstance(amount, bool) or not isinstance(amount, int | float) or not isfinite(amount):
-        raise InvalidTriggerError(f"{name}={amount!r:.80} is not a finite number", field=name, value=amount)
-    return amount * unit if isinstance(amount, int) else round(Fraction(amount) * unit)
+    if isinstance(amount, int) and not isinstance(amount, bool):
+        return amount * unit
+    if not isinstance(amount, float) or not isfinite(amount):
+        hint = "; write numbers by their units, for example every(minutes=5)" if name in UNITS else ""
+        raise InvalidTriggerError(f"{name}={amount!r:.80} is not a finite number{hint}", field=name, value=amount)
+    return round(Fraction(amount) * unit)
 
 
 def split_microseconds(microseconds: int) -> dict[str, int | float]:

@@ -33,9 +33,7 @@ def read_moment(value: Moment, name: str, zone: tzinfo | None) -> datetime:
         instant = to_us(moment)
     except OverflowError:
         instant = LATEST_US + 1
-    if not EARLIEST_US <= instant <= LATEST_US:
-        raise InvalidTriggerError(f"{name}={value!r} lies outside of the years 1 to 9999", field=name, value=value)
-    return to_datetime(instant)
+    return _checked(instant, value, name)
 
 
 def read_optional(value: Moment | None, name: str, zone: tzinfo | None) -> datetime | None:
@@ -47,9 +45,10 @@ def in_zone(moment: datetime, zone: tzinfo) -> datetime:
     """Return a moment as UTC: a naive one is read in the zone, an aware one stays.
 
     Raises:
+        InvalidTriggerError: it lies beyond the years that triggers know.
         ConfigurationError: the clocks of the zone skip that local time.
     """
-    return moment if moment.tzinfo is not None else to_datetime(local_to_us(moment, zone))
+    return moment if moment.tzinfo is not None else _checked(local_to_us(moment, zone), moment, "moment")
 
 
 def write_moment(moment: datetime | None) -> str | None:
@@ -74,6 +73,16 @@ def require_version(data: Mapping[str, Any]) -> None:
 def utc_of(moment: datetime) -> int:
     """Return the instant of a moment; a naive one, whose zone is not known yet, is read as UTC."""
     return to_us(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+
+
+def _checked(instant: int, value: object, name: str) -> datetime:
+    if EARLIEST_US <= instant <= LATEST_US:
+        return to_datetime(instant)
+    problem = (
+        f"{name}={value!r} lies beyond the time that triggers know, 0001-01-03 to 9999-12-29; "
+        "leave a bound out where there is to be none"
+    )
+    raise InvalidTriggerError(problem, field=name, value=value)
 
 
 def _as_datetime(value: object, name: str) -> datetime:

@@ -200,9 +200,9 @@ def check_policies(gap: str, fold: str) -> None:
     Raises:
         ConfigurationError: ``gap`` or ``fold`` is not one of `Gap` and `Fold`.
     """
-    if gap not in {"shift", "skip"}:
+    if gap not in ("shift", "skip"):
         raise ConfigurationError(f"gap={gap!r} is not understood; write 'shift' or 'skip'")
-    if fold not in {"first", "last", "both"}:
+    if fold not in ("first", "last", "both"):
         raise ConfigurationError(f"fold={fold!r} is not understood; write 'first', 'last' or 'both'")
 
 

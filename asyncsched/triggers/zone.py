@@ -17,6 +17,7 @@ __all__ = ["resolve_zone", "zone_key"]
 
 _OFFSET: Final = re.compile(r"([+-])(\d{2}):(\d{2})(?::(\d{2}))?", re.ASCII)
 _SIXTIETHS: Final = 59
+_LONGEST: Final = 64  # characters that are compared with the names of zones
 _UTC_KEYS: Final = frozenset({"UTC", "utc", "Z", "Etc/UTC", "Etc/UCT", "Etc/Zulu", "UCT", "Zulu"})
 
 
@@ -87,7 +88,7 @@ def _whole_seconds(zone: timezone) -> tzinfo:
 def _nearest(key: str) -> str:
     by_folded = {name.casefold(): name for name in zoneinfo.available_timezones()}
     by_folded |= {name.rpartition("/")[2]: whole for name, whole in by_folded.items()}
-    near = difflib.get_close_matches(key.casefold(), by_folded, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(key[:_LONGEST].casefold(), by_folded, n=3, cutoff=0.6)
     names = list(dict.fromkeys(by_folded[name] for name in near))
     hint = f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
     return f"{hint or ';'} write an IANA name such as 'Europe/Berlin', or 'UTC'"

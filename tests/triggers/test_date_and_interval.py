@@ -251,3 +251,32 @@ def test_a_fixed_offset_is_a_zone() -> None:
     trigger = every(minutes=1, timezone="-03:30")
     assert trigger_from_dict(trigger.to_dict()) == trigger
     assert trigger.next(NOON) == NOON + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: every(hours=1, end="9999-12-31", timezone="UTC"),
+        lambda: every(hours=1, end="9999-12-31").with_timezone(BERLIN),
+        lambda: CronTrigger(hour=1, end_date="9999-12-31", timezone="UTC"),
+        lambda: at("9999-12-31", "UTC"),
+        lambda: at(datetime.min).with_timezone(ZoneInfo("Asia/Tokyo")),
+    ],
+)
+def test_a_local_time_beyond_the_calendar_is_refused_when_written(make: Callable[[], Trigger]) -> None:
+    """A store could not hold it; without the check it was accepted and never read back."""
+    with pytest.raises(ConfigurationError, match=r"0001-01-03 to 9999-12-29|outside of the years 1 to 9999"):
+        make()
+
+
+def test_huge_numbers_and_odd_units_are_refused_by_name() -> None:
+    odd: Any = "5m"
+    with pytest.raises(InvalidTriggerError, match=r"days|interval"):
+        every(days=10**400)
+    with pytest.raises(InvalidTriggerError, match=r"weeks='5m' is not a finite number; write numbers by their units"):
+        every(odd)
+    policy: Any = ["shift"]
+    with pytest.raises(ConfigurationError, match=r"gap=\['shift'\] is not understood"):
+        CronTrigger(hour=1, gap=policy)
+    with pytest.raises(ConfigurationError, match="there is no time zone 'EuropeXXX"):
+        every(hours=1, timezone="Europe" + "X" * 1_000_000)
