@@ -174,7 +174,7 @@ KNOWN: Final[Sequence[Disagreement]] = (
         peers=_ONLY,
         example=Example(
             question=asked("0 12 * * L5"),
-            ours="'l5' at column 10 is not understood",
+            ours="'L5' at column 10 is not understood",
             theirs=["2025-01-31 12:00:00+00:00", "2025-02-28 12:00:00+00:00", "2025-03-28 12:00:00+00:00"],
         ),
         translate=_in_words(_last_after_the_day),
