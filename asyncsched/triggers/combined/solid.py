@@ -30,6 +30,8 @@ _QUARTER: Final = 900
 REGULAR_US: Final = to_us(datetime(1980, 1, 1, tzinfo=UTC))
 _SAMPLE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _ROUNDS: Final = 64
+_FARTHEST_US: Final = 366 * 86_400 * _SECOND
+"""As far one question looks: counting walks from one change of the clocks to the next."""
 
 
 class Grid(NamedTuple):
@@ -140,6 +142,7 @@ def _plain_solid(trigger: Trigger, grid: Grid, low: int, high: int) -> int:
 
 
 def _counted_solid(trigger: Trigger, own: Grid, low: int, high: int) -> int:
+    high = min(high, low + _FARTHEST_US)
     end, step = low, own.period
     while (farther := min(end + step, high)) > end and trigger.count_us(end, farther) == own.points(end, farther):
         end, step = farther, step * 4
