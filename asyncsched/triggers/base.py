@@ -229,12 +229,14 @@ class MicrosecondTrigger(Trigger):
         return None if found is None else found.astimezone(self.zone)
 
 
-def require_aware(value: datetime, name: str) -> None:
-    """Refuse a naive datetime.
+def require_aware(value: object, name: str) -> None:
+    """Refuse a naive datetime, and what is none.
 
     Raises:
-        ConfigurationError: the datetime has no zone.
+        ConfigurationError: it is no datetime, or has no zone.
     """
+    if not isinstance(value, datetime):
+        raise ConfigurationError(f"{name}={value!r:.80} is not a datetime; write for example datetime.now(UTC)")
     if value.tzinfo is None or value.utcoffset() is None:
         raise ConfigurationError(
             f"{name}={value!r} is naive: it could mean many instants; give it a zone, "

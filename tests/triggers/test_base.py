@@ -74,6 +74,13 @@ def test_a_trigger_that_breaks_its_laws_is_refused_by_the_engine_s_path() -> Non
         Broken(()).next_us(0)
 
 
+def test_what_is_no_datetime_is_refused() -> None:
+    text: Any = "2026-01-01"
+    for ask in (cron("* * * * *").next, cron("* * * * *").previous, every(seconds=1).next):
+        with pytest.raises(ConfigurationError, match="'2026-01-01' is not a datetime"):
+            ask(text)
+
+
 def test_a_naive_argument_is_refused() -> None:
     for ask in (cron("* * * * *").next, cron("* * * * *").previous, every(seconds=1).next):
         with pytest.raises(ConfigurationError, match="is naive"):
