@@ -303,6 +303,14 @@ def test_triggers_that_hardly_ever_meet_are_refused_within_bounds() -> None:
     assert ended.next(START) is None
 
 
+def test_meetings_far_apart_are_not_counted_for_seconds() -> None:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    rare = every(seconds=61, start=begin) & cron("* * * * *", "UTC")
+    assert rare.count_us(to_us(begin), to_us(begin + timedelta(days=1))) == 23
+    assert rare.count_us(to_us(begin), to_us(begin + timedelta(days=3650))) is None
+    assert rare.last_us(to_us(begin), to_us(begin + timedelta(days=1))) == to_us(begin + timedelta(seconds=23 * 3660))
+
+
 def test_what_is_left_out_in_vain_is_said() -> None:
     warning = (every(minutes=7, start=START + timedelta(seconds=1)) - cron("* 12-13 * * *", "UTC")).lint()
     assert any("nothing seems to be left out" in text for text in warning)

@@ -13,12 +13,13 @@ in between is never looked at.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, ClassVar, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self, final
 
 from asyncsched.clock import to_datetime
 from asyncsched.errors import InvalidTriggerError
 from asyncsched.triggers.base import Jitter, Trigger, register_trigger, trigger_from_dict
 from asyncsched.triggers.combined.parts import (
+    COUNT_LIMIT,
     CombinedTrigger,
     is_floating,
     is_settled,
@@ -34,8 +35,8 @@ from asyncsched.triggers.wall import EARLIEST_US, LATEST_US
 __all__ = ["AndTrigger"]
 
 _LONGEST: Final = LATEST_US - EARLIEST_US
-_LEAPS: Final = 20_000
-"""How often one search may leap: some tenths of a second, and far more than triggers that ever meet need."""
+_LEAPS: Final = 10_000
+"""How often one search may leap: about a tenth of a second, and far more than triggers that ever meet need."""
 
 _NESTED_LEAPS: Final = 2_000
 """The same where a part is a search itself."""
@@ -57,6 +58,23 @@ class _Match(NamedTuple):
     @property
     def end(self) -> int:
         return self.start + self.length
+
+
+@final
+class _Leaps:
+    """How many leaps a search may take, and how far it has come."""
+
+    __slots__ = ("left", "reached")
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.reached = 0
+
+    def take(self, cursor: int) -> bool:
+        """Take one; return whether there is still one left after it."""
+        self.left -= 1
+        self.reached = cursor
+        return self.left > 0
 
 
 @register_trigger
@@ -156,9 +174,25 @@ class AndTrigger(CombinedTrigger):
         return CombinedTrigger.next_within(self, after, until) if self._floating else self._first(after, until)
 
     def _first(self, after: int, until: int) -> int | None:
+        leaps = _Leaps(self._budget())
+        found = self._search(after, until, leaps)
+        if leaps.left:
+            return found
+        raise InvalidTriggerError(
+            f"{self!r:.500} was searched from {to_datetime(after)} to {to_datetime(leaps.reached)} without finding its "
+            "triggers together; check that they can meet, or give a threshold in seconds",
+            value=self,
+        )
+
+    def _budget(self) -> int:
+        return _NESTED_LEAPS if any(isinstance(part, CombinedTrigger) for part in self.triggers) else _LEAPS
+
+    def _search(self, after: int, until: int, leaps: "_Leaps") -> int | None:
+        """The first meeting in (after, until]; ``None`` as well when no leaps are left."""
+        if not self.threshold:
+            return self._exact(after, until, leaps)
         cursor = after
-        nested = any(isinstance(part, CombinedTrigger) for part in self.triggers)
-        for _ in range(_NESTED_LEAPS if nested else _LEAPS):
+        while leaps.take(cursor):
             match = self._match_after(cursor, until + self.threshold)
             if match is None or match.start > until:
                 return None
@@ -168,11 +202,54 @@ class AndTrigger(CombinedTrigger):
                 cursor = match.start
             else:
                 cursor = match.end - self.threshold - 1
+        return None
+
+    def _exact(self, after: int, until: int, leaps: "_Leaps") -> int | None:
+        """`_search` for the very same instant: each trigger in turn is asked from where the one before it fires."""
+        candidate, agreed = after + 1, 0
+        while leaps.take(candidate):
+            for part in self.triggers:
+                found = next_within(part, candidate - 1, until)
+                if found is None:
+                    return None
+                agreed = agreed + 1 if found == candidate else 1
+                candidate = found
+                if agreed >= len(self.triggers):
+                    return candidate
+        return None
+
+    def last_us(self, after: int, until: int) -> int | None:
+        """Return the last meeting in (after, until].
+
+        Raises:
+            InvalidTriggerError: a bounded search found none, and no end either.
+        """
+        if self._floating or self.threshold:
+            return CombinedTrigger.last_us(self, after, until)
+        candidate, agreed = until, 0
+        for _ in range(self._budget()):
+            for part in self.triggers:
+                found = part.last_us(after, candidate)
+                if found is None:
+                    return None
+                agreed = agreed + 1 if found == candidate else 1
+                candidate = found
+                if agreed >= len(self.triggers):
+                    return candidate
         raise InvalidTriggerError(
-            f"{self!r:.500} was searched from {to_datetime(after)} to {to_datetime(cursor)} without finding its triggers "
-            "together; check that they can meet, or give a threshold in seconds",
+            f"{self!r:.500} was searched back from {to_datetime(until)} to {to_datetime(candidate)} without finding its "
+            "triggers together; check that they can meet, or give a threshold in seconds",
             value=self,
         )
+
+    def count_us(self, after: int, until: int) -> int | None:
+        """Return how many meetings lie in (after, until]; ``None`` when it takes thousands of leaps to say."""
+        if self._floating:
+            return CombinedTrigger.count_us(self, after, until)
+        leaps, count, cursor = _Leaps(COUNT_LIMIT), 0, after
+        while (found := self._search(cursor, until, leaps)) is not None:
+            count, cursor = count + 1, found
+        return count if leaps.left else None
 
     def _match_after(self, cursor: int, until: int) -> _Match | None:
         """The first match that begins later than that, however long; ``None`` when a trigger does not fire up to the bound."""
