@@ -112,9 +112,13 @@ class WallClock:
         if not _EARLIEST <= local <= _LATEST:
             return ()
         moment = self._epoch + timedelta(local // 86_400, local % 86_400)
-        earlier, later = (self._offset_of(reading) for reading in (moment, moment.replace(fold=1)))
-        if earlier == later:
+        first, second = self._zone.utcoffset(moment), self._zone.utcoffset(moment.replace(fold=1))
+        if first is None or second is None:
+            return (local,)
+        earlier = first.days * 86_400 + first.seconds
+        if first == second:
             return (local - earlier,)
+        later = second.days * 86_400 + second.seconds
         if earlier > later:
             both = (local - earlier, local - later)
             return both if fold == "both" else both[:1] if fold == "first" else both[1:]
@@ -127,19 +131,19 @@ class WallClock:
             window = self.window(window.start - 1)
         return window.start
 
-    def _offset_of(self, local: datetime) -> int:
-        offset = self._zone.utcoffset(local)
-        return 0 if offset is None else offset // _SECOND
-
     def knows(self, instant: int) -> bool:
         """Return whether `window` needs no search at that instant."""
         return self._recent.start <= instant < self._recent.end or instant >> _CHUNK_BITS in self._chunks
 
     def steady_offset(self, instant: int, around: int) -> int | None:
         """Return the offset at an instant if it is the same ``around`` seconds before and after, without a search."""
-        offset = self._offset(instant)
-        steady = self._offset(instant - around) == offset == self._offset(instant + around)
-        return offset if steady else None
+        if not _EARLIEST + around <= instant <= _LATEST - around:
+            return None
+        moment, span = self._epoch + timedelta(instant // 86_400, instant % 86_400), timedelta(seconds=around)
+        shift = self._shift(moment)
+        if self._shift(moment - span) != shift or self._shift(moment + span) != shift:
+            return None
+        return shift.days * 86_400 + shift.seconds
 
     def _offset(self, instant: int) -> int:
         instant = min(max(instant, _EARLIEST), _LATEST)

@@ -109,13 +109,20 @@ class MatchingDays:
 
     def _next_month(self, start: date) -> int | None:
         """The first matching day after the month that begins on that day."""
-        year = start.year
-        if self._has_year(year):
-            found = _first_in(self._months(year), year, start.month)
-            if found is not None:
-                return found
-        following = self._year_after(year)
-        return None if following is None else _first_in(self._months(following), following, 0)
+        year, done = start.year, start.month
+        table = self._months(year) if self._has_year(year) else ()
+        while True:
+            for month in range(done, len(table)):
+                mask = table[month] >> 1
+                if mask:
+                    first = date(year, month + 1, 1).toordinal() - _EPOCH_ORDINAL
+                    length = _LENGTHS[month] + (month + 1 == _FEBRUARY and isleap(year))
+                    self._month = (first, first + length, mask)
+                    return first + (mask & -mask).bit_length() - 1
+            following = self._year_after(year)
+            if following is None:
+                return None
+            year, done, table = following, 0, self._months(following)
 
     def previous(self, day: int) -> int | None:
         """Return the last matching day that is not after ``day``."""
@@ -170,8 +177,10 @@ class MatchingDays:
         if self._years is not None:
             index = bisect_right(self._years, year)
             return self._years[index] if index < len(self._years) else None
-        years = range(max(year + 1, FIRST_YEAR), min(year + _CYCLE, LAST_YEAR) + 1)
-        return next((later for later in years if self._year_count(later)), None)
+        for later in range(max(year + 1, FIRST_YEAR), min(year + _CYCLE, LAST_YEAR) + 1):
+            if self._year_count(later):
+                return later
+        return None
 
     def _year_before(self, year: int) -> int | None:
         if self._years is not None:
@@ -203,14 +212,6 @@ class MatchingDays:
         if mask is None:
             mask = self._masks[length, first_weekday] = self._pattern.day_mask(length, first_weekday)
         return mask
-
-
-def _first_in(table: tuple[int, ...], year: int, months_done: int) -> int | None:
-    for month in range(months_done, 12):
-        mask = table[month]
-        if mask:
-            return date(year, month + 1, (mask & -mask).bit_length() - 1).toordinal() - _EPOCH_ORDINAL
-    return None
 
 
 def _last_in(table: tuple[int, ...], year: int, months: int) -> int | None:

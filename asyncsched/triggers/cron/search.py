@@ -27,13 +27,25 @@ __all__ = ["Search", "search_for"]
 _APART: Final = 2 * DAY
 _LATEST: Final = LATEST_US // 1_000_000
 _NEVER: Final = 1 << 62
+_YEAR: Final = 366 * DAY
 
 
 @final
 class Search:
     """The instants of one pattern in one zone under one policy; pure, shared by equal triggers."""
 
-    __slots__ = ("_days", "_first_only", "_fold", "_gap", "_last_only", "_shift", "_stretch", "_times", "_wall")
+    __slots__ = (
+        "_days",
+        "_first_only",
+        "_fold",
+        "_gap",
+        "_last_only",
+        "_passed",
+        "_shift",
+        "_stretch",
+        "_times",
+        "_wall",
+    )
 
     def __init__(self, days: MatchingDays, times: TimesOfDay, zone: tzinfo, gap: Gap, fold: Fold) -> None:
         self._days = days
@@ -44,6 +56,7 @@ class Search:
         self._shift = gap == "shift"
         self._first_only = fold == "first"
         self._last_only = fold == "last"
+        self._passed = -1  # the year that was last crossed without looking up its changes of the clocks
         # The window last searched, as `next` needs it: start, end, offset, first and end local second.
         self._stretch: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
 
@@ -68,9 +81,11 @@ class Search:
 
     def _next_elsewhere(self, instant: int) -> int | None:
         """`next` outside of the window that was last searched."""
-        if self._wall.knows(instant):
+        year = instant // _YEAR
+        if self._passed == year or self._wall.knows(instant):
             return self._walk(instant)
         # The changes of the clocks in this year are not known. Sparse instants do without them.
+        self._passed = year
         offset = self._wall.steady_offset(instant, _APART)
         if offset is not None and instant > 0:
             local = self.next_local(instant + offset)

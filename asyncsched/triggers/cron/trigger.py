@@ -78,6 +78,7 @@ class CronTrigger(MicrosecondTrigger):
     fold: Fold
     jitter: Jitter
     _search: Search = field(compare=False)
+    _open: tzinfo | None = field(compare=False)
 
     def __init__(
         self,
@@ -162,6 +163,8 @@ class CronTrigger(MicrosecondTrigger):
             "fold": fold,
             "jitter": read_jitter(jitter),
             "_search": search_for(pattern, zone or UTC, gap, fold),
+            # The zone of a trigger without dates, which `next` need not look at then.
+            "_open": (zone or UTC) if start is None and end is None else None,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -193,18 +196,19 @@ class CronTrigger(MicrosecondTrigger):
 
     def next(self, after: datetime) -> datetime | None:
         """Return the first instant strictly later than ``after``, in the trigger's zone, or ``None``."""
-        if self.start_date is not None or self.end_date is not None:
+        zone = self._open
+        if zone is None:
             return MicrosecondTrigger.next(self, after)
         try:
             since = after - EPOCH
-        except TypeError:  # naive
+        except TypeError:  # naive, or no datetime at all
             return MicrosecondTrigger.next(self, after)
         found = self._search.next(since.days * 86_400 + since.seconds + 1)
-        return None if found is None else datetime.fromtimestamp(found, self.timezone or UTC)
+        return None if found is None else datetime.fromtimestamp(found, zone)
 
     def next_us(self, after: int) -> int | None:
         """Return the first instant strictly later than ``after``, both in Unix microseconds."""
-        if self.start_date is None and self.end_date is None:
+        if self._open is not None:
             found = self._search.next(after // _SECOND + 1)
             return None if found is None else found * _SECOND
         first, end = self._bounds(after, LATEST_US)
