@@ -39,18 +39,40 @@ def _run(*command: str | Path) -> None:
 
 
 def _make(environment: str) -> None:
-    folder = _HOME / environment
-    shutil.rmtree(folder, ignore_errors=True)
+    """Make it with uv where that is there and works, and with venv and pip otherwise."""
     _HOME.mkdir(exist_ok=True)
-    asked, uv = REQUIREMENTS[environment], shutil.which("uv")
-    if uv is not None:
-        _run(uv, "venv", "--quiet", "--python", sys.executable, folder)
-        if asked:
-            _run(uv, "pip", "install", "--quiet", "--python", _python(environment), *asked)
-        return
-    _run(sys.executable, "-m", "venv", folder)
+    failures = list[str]()
+    for way in (_with_uv, _with_pip):
+        shutil.rmtree(_HOME / environment, ignore_errors=True)
+        try:
+            way(environment)
+        except (RuntimeError, OSError) as error:
+            failures.append(str(error))
+        else:
+            return
+    raise RuntimeError("\n".join(failures))
+
+
+def _with_uv(environment: str) -> None:
+    uv, asked = shutil.which("uv") or "uv", REQUIREMENTS[environment]
+    _run(uv, "venv", "--quiet", "--python", sys.executable, _HOME / environment)
     if asked:
-        _run(_python(environment), "-m", "pip", "install", "--quiet", *asked)
+        _run(uv, "pip", "install", "--quiet", "--python", _python(environment), *asked)
+
+
+def _with_pip(environment: str) -> None:
+    base, asked = Path(getattr(sys, "_base_executable", None) or sys.executable), REQUIREMENTS[environment]
+    try:
+        _run(base, "-m", "venv", _HOME / environment)
+    except RuntimeError:  # an interpreter that cannot seed pip into an environment
+        _run(base, "-m", "venv", "--clear", "--without-pip", _HOME / environment)
+    if not asked:
+        return
+    install = ("install", "--quiet", "--disable-pip-version-check", *asked)
+    try:
+        _run(_python(environment), "-m", "pip", *install)
+    except RuntimeError:
+        _run(base, "-m", "pip", "--python", _python(environment), *install)
 
 
 def prepare(environment: str) -> Path:
