@@ -120,6 +120,7 @@ def test_a_midnight_that_does_not_exist_and_a_day_that_does_not() -> None:
         ("0 25 * * *", "cron hour field '25' at column 3 is out of range 0-23"),
         ("0 0 1,32 * *", "cron day-of-month field '32' at column 7 is out of range 1-31"),
         ("0 0 * foo *", "cron month field 'foo' at column 7 is not understood"),
+        ("0 0 * * mno-fri", "at column 9 is not understood; did you mean 'mon'?"),
         ("0 0 * * mon#6", "cron day-of-week field 'mon#6' at column 9"),
         ("0 0 * * L", "write 5L for the last Friday"),
         ("0 0 * * 8", "is out of range 0-7"),

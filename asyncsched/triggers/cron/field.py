@@ -4,6 +4,7 @@ An `Item` is one element of a field's list together with the place it was writte
 whatever is wrong with it can be said in one sentence: field, value, column and what to write.
 """
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ _Value = TypeVar("_Value")
 _ALL_YEARS: Final = (1 << LAST_YEAR + 1) - (1 << FIRST_YEAR)
 _TRUE_FOR_ONE: Final = bytes.maketrans(b"0", b"\0")
 _DIGITS: Final = 4
+_LONGEST_NAME: Final = 9
 _RANGE: Final = re.compile(r"(?P<first>\w+)(?:-(?P<last>\w+))?", re.ASCII)
 
 
@@ -110,8 +112,12 @@ class Item:
         if text in field.names:
             return field.names[text]
         if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+            near = difflib.get_close_matches(text[:_LONGEST_NAME], field.names, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
             known = f" or a name such as {', '.join(map(repr, list(field.names)[:3]))}" if field.names else ""
-            raise self.error(f"is not understood; write a number {field.low}-{field.high}{known}{field.hint}")
+            raise self.error(
+                f"is not understood{meant or ';'} write a number {field.low}-{field.high}{known}{field.hint}"
+            )
         value = int(text)
         if field.low <= value <= field.high:
             return value
