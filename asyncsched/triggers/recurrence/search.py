@@ -176,8 +176,8 @@ class Search:
 
     def __init__(self, recurrence: Recurrence, start: datetime, zone: tzinfo, gap: Gap, fold: Fold) -> None:
         rule = recurrence.rule
-        self.times = local_times(rule, start)
-        self.is_empty = next(self.times.ascending(-(1 << 62)), None) is None
+        self.times: LocalTimes = local_times(rule, start)
+        self.is_empty: bool = next(self.times.ascending(-(1 << 62)), None) is None
         self._wall = wall_clock(zone)
         self._gap: Gap = gap
         self._fold: Fold = fold
