@@ -103,8 +103,8 @@ class ExceptTrigger(CombinedTrigger):
         """
         if self._floating:
             return self.anchored_us(after).next_us(after)
-        if self._kept is not None or isinstance(self.excluded, Calendar):
-            return None if self._kept is None else self._kept.next_us(after)
+        if self._kept is not None:
+            return self._kept.next_us(after)
         return self._first(after, LATEST_US)
 
     def next_within(self, after: int, until: int) -> int | None:
@@ -151,8 +151,8 @@ class ExceptTrigger(CombinedTrigger):
         """Return the last instant in (after, until] that is not excluded."""
         if self._floating:
             return self._counted_from(after).last_us(after, until)
-        if self._kept is not None or isinstance(self.excluded, Calendar):
-            return None if self._kept is None else self._kept.last_us(after, until)
+        if self._kept is not None:
+            return self._kept.last_us(after, until)
         for _ in range(_PATIENCE):
             found = self.base.last_us(after, until)
             if found is None or not self._excludes(found):
