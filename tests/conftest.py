@@ -3,10 +3,13 @@
 import importlib.util
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgres.server import PostgresServer, fresh_schema, running_server
 
 _HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
 _BACKENDS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
@@ -31,6 +34,20 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """The loop that a test marked ``anyio`` runs on: every one of the matrix in turn."""
     backend: tuple[str, dict[str, Any]] = request.param
     return backend
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> PostgresServer:
+    """The PostgreSQL server of the session, with ``fsync`` on; nobody stops it."""
+    return running_server()
+
+
+@pytest.fixture
+def postgres_schema(postgres_server: PostgresServer) -> Iterator[str]:
+    """The name of a schema that is not there yet, and will not be there afterwards."""
+    schema = fresh_schema()
+    yield schema
+    postgres_server.execute(f'drop schema if exists "{schema}" cascade')
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
