@@ -161,7 +161,7 @@ class Lease:
     async def _renewed(self) -> bool:
         """Renew the lease; return whether there is nothing to fence off."""
         trusted_until = self._trust_end()
-        is_held = await self._store.renew(self.node.id, self._lease_us)
+        is_held = await self._store.renew(self.node, self._lease_us)
         if not self._joined or self._left:  # fenced off or left meanwhile
             return True
         if is_held:

@@ -24,6 +24,7 @@ from asyncsched.triggers.base import Trigger
 
 __all__ = [
     "Decision",
+    "ForeignJobError",
     "LostPlanner",
     "Planner",
     "UnplannableError",
@@ -39,6 +40,10 @@ QUEUE_LIMIT: Final = 1000
 
 class UnplannableError(Exception):
     """A job cannot be planned; it is to be parked with this text as its reason."""
+
+
+class ForeignJobError(Exception):
+    """A job is not this node's to run: it is to be left as it is, for a node that can."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ from typing import TypeAlias, final
 from asyncsched.job import JobRecord, JobState
 from asyncsched.stores._live_runs import LiveRuns
 from asyncsched.stores._timetable import Timetable
+from asyncsched.stores.base import Foreign
 
 __all__ = ["JobTable"]
 
@@ -56,9 +57,14 @@ class JobTable:
         """Return the parked jobs in the order of their ids."""
         return sorted((job for job in self.rows.values() if job.state == "parked"), key=lambda job: job.id)
 
-    def next_wakeup(self) -> int | None:
-        """Return when something can next be fired or started, or ``None``."""
-        due, waiting = self.due.first(), self.waiting.first()
+    def next_wakeup(self, foreign: Foreign) -> int | None:
+        """Return when something can next be fired or started, but of foreign jobs, or ``None``."""
+        if foreign:
+            due, waiting = (
+                table.first_of(lambda key: self._is_ours(key, foreign)) for table in (self.due, self.waiting)
+            )
+        else:
+            due, waiting = self.due.first(), self.waiting.first()
         if due is None or waiting is None:
             return waiting if due is None else due
         return min(due, waiting)
@@ -90,6 +96,19 @@ class JobTable:
         self._unschedule(job)
         self.refresh(job.id)
 
+    def take_due(self, now: int, limit: int, foreign: Foreign) -> list[JobRecord]:
+        """Take up to ``limit`` jobs out of what is due, foreign ones excepted; `put_taken` puts them back."""
+        if not foreign:
+            return list(map(self.rows.__getitem__, self.due.take(now, limit)))
+        taken: list[JobRecord] = []
+        passed: list[JobRecord] = []
+        while keys := self.due.take(now, limit - len(taken)):
+            for job in map(self.rows.__getitem__, keys):
+                (passed if foreign.covers(job) else taken).append(job)
+        for job in passed:
+            self.put_taken(job)
+        return taken
+
     def take_waiting(self, now: int) -> str | None:
         """Take the first job out of the waiting, if its run is due; `refresh` puts it back."""
         taken = self.waiting.take(now, 1)
@@ -111,6 +130,10 @@ class JobTable:
         if spot is not None:
             self._spots[job_id] = spot
             self.waiting.add(*spot, job_id)
+
+    def _is_ours(self, job_id: str, foreign: Foreign) -> bool:
+        job = self.rows.get(job_id)
+        return job is None or not foreign.covers(job)
 
     def _unschedule(self, job: JobRecord) -> None:
         if job.due_at is not None and job.state == "active":

@@ -5,18 +5,31 @@ from typing import Final, final
 
 from msgspec.structs import replace
 
-from asyncsched._engine.plan import Decision, LostPlanner, Planner, UnplannableError
+from asyncsched._engine.plan import Decision, ForeignJobError, LostPlanner, Planner, UnplannableError
 from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError
 from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, RunRecord
 from asyncsched.stores._job_table import JobTable
 from asyncsched.stores._ledger import Ledger
-from asyncsched.stores.base import Change, Finished, Fired, Merge, Parked, Recovered, Start
+from asyncsched.stores._node_table import NodeTable
+from asyncsched.stores.base import (
+    NOTHING_FOREIGN,
+    Acceptor,
+    Change,
+    Finished,
+    Fired,
+    Foreign,
+    Merge,
+    Parked,
+    Recovered,
+    Start,
+)
 
 __all__ = ["MemoryState"]
 
 _REMOVED: Final = "the job was removed"
 _GONE: Final = "the job is gone"
+_ASKED: Final = "cancel_run"
 
 
 @final
@@ -28,14 +41,15 @@ class MemoryState:
     Attributes:
         jobs: the jobs and their timetables; to be read, `put` is for this class.
         ledger: the runs; to be read and pruned.
+        nodes: the nodes and what they were asked; `recover` gives them up.
     """
 
-    __slots__ = ("_nodes", "jobs", "ledger")
+    __slots__ = ("jobs", "ledger", "nodes")
 
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.jobs = JobTable(self.ledger.live)
-        self._nodes: dict[str, int] = {}  # node id -> when its lease runs out
+        self.nodes = NodeTable(self.ledger.live)
 
     # -- definitions -----------------------------------------------------------------------------
 
@@ -81,9 +95,9 @@ class MemoryState:
 
     # -- firing ----------------------------------------------------------------------------------
 
-    def fire_due(self, now: int, limit: int, planner: Planner) -> Fired:
+    def fire_due(self, now: int, limit: int, planner: Planner, foreign: Foreign = NOTHING_FOREIGN) -> Fired:
         """Plan and write what is due; see `JobStore.fire_due`."""
-        jobs = list(map(self.jobs.rows.__getitem__, self.jobs.due.take(now, limit)))
+        jobs = self.jobs.take_due(now, limit, foreign)
         try:
             plans = [self._plan(job, now, planner) for job in jobs]
         except BaseException:  # not a fault of the job: an interrupt, say; put back what was taken out
@@ -95,6 +109,9 @@ class MemoryState:
         parked: list[Parked] = []
         finished: list[str] = []
         for job, plan in zip(jobs, plans, strict=True):
+            if plan is None:
+                self.jobs.put_taken(job)
+                continue
             reason = plan if isinstance(plan, str) else self._refusal(job, plan)
             if reason is not None or isinstance(plan, str):
                 parked.append(self._park(job, reason or ""))
@@ -102,18 +119,31 @@ class MemoryState:
                 self._write(plan, starts, verdicts, finished)
         return Fired(starts, verdicts, parked, finished)
 
-    def start_pending(self, node: str, now: int, limit: int) -> list[Start]:
+    def start_pending(
+        self,
+        node: str,
+        now: int,
+        limit: int,
+        accepts: Acceptor | None = None,
+        foreign: Foreign = NOTHING_FOREIGN,
+    ) -> list[Start]:
         """Claim pending runs; see `JobStore.start_pending`."""
         starts: list[Start] = []
+        passed: list[str] = []
         while len(starts) < limit and (job_id := self.jobs.take_waiting(now)) is not None:
-            run = self.ledger.live.take_pending(job_id, now)
             job = self.jobs.rows.get(job_id)
+            if job is not None and (foreign.covers(job) or not (accepts is None or accepts(job))):
+                passed.append(job_id)
+                continue
+            run = self.ledger.live.take_pending(job_id, now)
             if job is None:
                 self.ledger.settle(_cancelled(run, now, _GONE), None, exists=False)
             else:
                 claimed = replace(run, state="running", node=node, attempt=run.attempt + 1, started_at=now)
                 self.ledger.live.enter(claimed)
                 starts.append(Start(job, claimed))
+            self.jobs.refresh(job_id)
+        for job_id in passed:
             self.jobs.refresh(job_id)
         return starts
 
@@ -125,7 +155,8 @@ class MemoryState:
         for run in runs:
             stored = live.get(run.id)
             if stored is None or not _is_same_attempt(stored, run):
-                refused.append(run)
+                if not _is_same_end(self.ledger.get(run.id), run):
+                    refused.append(run)
             elif self._change_run(stored, run):
                 finished.append(run.job_id)
         return Finished(refused, finished, bool(self.jobs.waiting))
@@ -145,32 +176,15 @@ class MemoryState:
 
     # -- nodes -----------------------------------------------------------------------------------
 
-    def join(self, node_id: str, until: int) -> None:
-        """Give a node a lease until then."""
-        self._nodes[node_id] = until
-
-    def renew(self, node_id: str, until: int) -> bool:
-        """Renew a node's lease; see `JobStore.renew`."""
-        if node_id not in self._nodes:
-            return False
-        self._nodes[node_id] = until
-        return True
-
-    def leave(self, node_id: str) -> None:
-        """Forget a node without runs; see `JobStore.leave`."""
-        if all(run.node != node_id for run in self.ledger.live.running_rows()):
-            self._nodes.pop(node_id, None)
-
     def recover(self, now: int, planner: LostPlanner) -> Recovered:
-        """Give up nodes whose lease ran out; see `JobStore.recover`.
-
-        Runs of a node that has no lease at all are given up too: it began them after it was given
-        up itself, before it noticed.
-        """
-        alive = {node_id: until for node_id, until in self._nodes.items() if until > now}
-        lost = [run for run in self.ledger.live.running_rows() if run.node not in alive]
-        plans = [_plan_lost(self.jobs.rows.get(run.job_id), run, now, planner) for run in lost]
-        self._nodes = alive
+        """Give up nodes whose lease ran out; see `JobStore.recover`."""
+        lost = self.nodes.give_up(now)
+        plans = [
+            _cancelled(run, now, _ASKED)
+            if self.nodes.is_asked(run.id)
+            else _plan_lost(self.jobs.rows.get(run.job_id), run, now, planner)
+            for run in lost
+        ]
         finished: list[str] = []
         for run, row in zip(lost, plans, strict=True):
             if self._change_run(run, row):
@@ -200,11 +214,13 @@ class MemoryState:
 
     # -- decisions, inside -----------------------------------------------------------------------
 
-    def _plan(self, job: JobRecord, now: int, planner: Planner) -> Decision | str:
-        """Return the decision, or why there is none."""
+    def _plan(self, job: JobRecord, now: int, planner: Planner) -> Decision | str | None:
+        """Return the decision, or why there is none; ``None`` for a job that is left as it is."""
         live = self.ledger.live
         try:
             return planner(job, now, live.running.get(job.id, 0), len(live.pending.get(job.id, ())))
+        except ForeignJobError:
+            return None
         except Exception as error:  # noqa: BLE001 - whatever a trigger raises parks its job
             return _reason(error)
 
@@ -303,6 +319,16 @@ def _is_same_attempt(stored: RunRecord, run: RunRecord) -> bool:
         and stored.attempt == run.attempt
         and stored.node == run.node
         and stored.job_id == run.job_id
+    )
+
+
+def _is_same_end(stored: RunRecord | None, run: RunRecord) -> bool:
+    """Tell whether that very end of a run is recorded already."""
+    return (
+        stored is not None
+        and stored.state in OVER_STATES
+        and (stored.node, stored.attempt, stored.state, stored.finished_at)
+        == (run.node, run.attempt, run.state, run.finished_at)
     )
 
 

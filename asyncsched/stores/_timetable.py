@@ -6,7 +6,7 @@ of their bucket at once when they move; only an instant whose bucket has emptied
 until it reaches the top, or until such instants outnumber the others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Final, final
@@ -72,6 +72,18 @@ class Instants:
             heappop(heap)
         return heap[0] if heap else None
 
+    def first_of(self, is_wanted: Callable[[str], bool]) -> int | None:
+        """Return the earliest instant that has a wanted key, or ``None``; walks the heap no further than there."""
+        heap = self._heap
+        ahead = [(heap[0], 0)] if heap else []
+        while ahead:
+            instant, index = heappop(ahead)
+            if any(map(is_wanted, self._keys(instant))):
+                return instant
+            for child in range(2 * index + 1, min(2 * index + 3, len(heap))):
+                heappush(ahead, (heap[child], child))
+        return None
+
     def take(self, until: int, limit: int) -> list[str]:
         """Take out up to ``limit`` keys whose instant is at most ``until``, earliest first."""
         taken: list[str] = []
@@ -103,6 +115,10 @@ class Instants:
         for _ in part:
             bucket.popitem()
         return part
+
+    def _keys(self, instant: int) -> Iterable[str]:
+        bucket = self._buckets.get(instant, ())
+        return (bucket,) if isinstance(bucket, str) else bucket
 
     def _empty(self, instant: int) -> None:
         del self._buckets[instant]
@@ -144,6 +160,11 @@ class Timetable:
     def first(self) -> int | None:
         """Return the earliest instant of all priorities, or ``None``."""
         return min((instant for level in self._levels.values() if (instant := level.first()) is not None), default=None)
+
+    def first_of(self, is_wanted: Callable[[str], bool]) -> int | None:
+        """Return the earliest instant of all priorities that has a wanted key, or ``None``."""
+        firsts = [level.first_of(is_wanted) for level in self._levels.values()]
+        return min((instant for instant in firsts if instant is not None), default=None)
 
     def take(self, until: int, limit: int) -> list[str]:
         """Take out up to ``limit`` keys that are due at ``until``, by priority, then instant."""

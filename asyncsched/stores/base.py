@@ -17,107 +17,44 @@ Rules for every method:
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
-
-import msgspec
+from typing import Any, Protocol, runtime_checkable
 
 from asyncsched._engine.plan import LostPlanner, Planner
-from asyncsched.clock import Clock
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState
-
-if TYPE_CHECKING:
-    from asyncsched.codec import Codec
+from asyncsched.stores.values import (
+    NOTHING_FOREIGN,
+    Acceptor,
+    Change,
+    Finished,
+    Fired,
+    Foreign,
+    KnownNode,
+    Merge,
+    Node,
+    Parked,
+    Recovered,
+    Start,
+    StoreContext,
+)
 
 __all__ = [
+    "NOTHING_FOREIGN",
+    "Acceptor",
     "Change",
     "Finished",
     "Fired",
+    "Foreign",
     "JobStore",
+    "KnownNode",
     "Merge",
     "Node",
     "Parked",
     "Recovered",
     "Start",
     "StoreContext",
+    "TransactionalStore",
 ]
-
-Merge: TypeAlias = Callable[[JobRecord, JobRecord], JobRecord]
-"""(the job as stored, the job as newly defined) -> the job as it is to be stored."""
-
-Change: TypeAlias = Callable[[JobRecord, int], JobRecord]
-"""(the job as stored, now) -> the job as it is to be stored; raises to leave it as it is."""
-
-
-class StoreContext(msgspec.Struct, frozen=True):
-    """What a store is opened with.
-
-    ``clock`` is for stores whose clock is that of this host; ``new_run_id`` yields ids for rows
-    that a store has to make itself.
-    """
-
-    clock: Clock
-    codec: "Codec"
-    new_run_id: Callable[[], str]
-
-
-class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """One running scheduler, as it makes itself known to the others.
-
-    ``process`` identifies the operating system's process well enough to prove later that it is
-    gone (empty where that cannot be done).
-    """
-
-    id: str
-    name: str | None = None
-    process: str = ""
-
-
-class Start(msgspec.Struct, frozen=True, gc=False):
-    """A run that this node has just claimed (state ``running``, its attempt counted), and its job."""
-
-    job: JobRecord
-    run: RunRecord
-
-
-class Parked(msgspec.Struct, frozen=True):
-    """A job that was taken out of the firing because it cannot be read or planned."""
-
-    job_id: str
-    reason: str
-
-
-class Fired(msgspec.Struct, frozen=True):
-    """What one `JobStore.fire_due` did; everything in it is committed.
-
-    ``verdicts`` are the rows of fires that did not run, ``finished`` the ids of jobs removed
-    because they have neither another instant nor a run left.
-    """
-
-    starts: Sequence[Start] = ()
-    verdicts: Sequence[RunRecord] = ()
-    parked: Sequence[Parked] = ()
-    finished: Sequence[str] = ()
-
-
-class Finished(msgspec.Struct, frozen=True):
-    """What one `JobStore.finish` did.
-
-    ``refused`` are the given rows whose (id, node, attempt) no longer held: they were not applied.
-    ``finished`` are the ids of jobs removed because nothing is left of them; ``pending`` says that
-    runs are waiting of which some may now be startable.
-    """
-
-    refused: Sequence[RunRecord] = ()
-    finished: Sequence[str] = ()
-    pending: bool = False
-
-
-class Recovered(msgspec.Struct, frozen=True):
-    """What one `JobStore.recover` did: ``runs`` of dead nodes as they are now (pending or lost)."""
-
-    runs: Sequence[RunRecord] = ()
-    finished: Sequence[str] = ()
 
 
 class JobStore(Protocol):
@@ -157,6 +94,13 @@ class JobStore(Protocol):
 
     async def now(self) -> int:
         """Return the store's clock in Unix microseconds; it judges what is due and whose lease ran out."""
+        ...
+
+    def estimate_now(self) -> int:
+        """Return the store's clock as far as this process can tell without asking the store.
+
+        That of this host, or of the server as of the last answer plus the time that has passed since.
+        """
         ...
 
     async def watch(self, hint: Callable[[], None]) -> None:
@@ -236,30 +180,45 @@ class JobStore(Protocol):
 
     # -- firing ------------------------------------------------------------------------------
 
-    async def next_wakeup(self) -> int | None:
+    async def next_wakeup(self, foreign: Foreign = NOTHING_FOREIGN) -> int | None:
         """Return when something can next be fired or started, ``None`` for never.
 
         Counts active jobs by ``due_at`` and pending runs by ``scheduled_time``, the latter only
-        where their job has a free slot (fewer runs running than ``max_instances``).
+        where their job has a free slot (fewer runs running than ``max_instances``). Jobs of foreign
+        tasks or executors, and their runs, do not count.
         """
         ...
 
-    async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:
+    async def fire_due(self, node: str, limit: int, planner: Planner, foreign: Foreign = NOTHING_FOREIGN) -> Fired:
         """Lock, plan and commit up to ``limit`` due jobs, by priority (larger first), then ``due_at``.
 
         For each the planner is called with how many of its runs are running (on live nodes or dead
-        ones not yet recovered) and pending; its decision is written whole. If the planner raises,
-        the job is parked. A job left without a next instant and without a run that is not over is
-        removed.
+        ones not yet recovered) and pending; its decision is written whole. If the planner raises
+        `ForeignJobError`, the job is left as it is; if it raises anything else, the job is parked. A
+        job left without a next instant and without a run that is not over is removed.
+
+        Args:
+            node: the id of the node that claims.
+            limit: at most that many jobs.
+            planner: decides what becomes of each; may be called again for the same job.
+            foreign: jobs of these tasks or executors are passed over.
         """
         ...
 
-    async def start_pending(self, node: str, limit: int) -> list[Start]:
+    async def start_pending(
+        self, node: str, limit: int, accepts: Acceptor | None = None, foreign: Foreign = NOTHING_FOREIGN
+    ) -> list[Start]:
         """Claim pending runs that are due and whose job has a free slot.
 
         Ordered by priority (larger first), then ``scheduled_time``. Each becomes ``running``, owned
         by ``node``, with its attempt counted up by one and ``started_at`` set. A run whose job
         cannot be read is left alone; one whose job is gone is cancelled.
+
+        Args:
+            node: the id of the node that claims.
+            limit: at most that many runs.
+            accepts: runs of jobs that it says no to are left as they are; ``None`` takes all.
+            foreign: runs of jobs of these tasks or executors are passed over.
         """
         ...
 
@@ -268,8 +227,10 @@ class JobStore(Protocol):
 
         Each given row replaces the stored one if that is ``running`` under the same (id, node,
         attempt) and is refused otherwise. ``node`` of the given row names the node that ran it; a
-        row that is given as ``pending`` is stored without its node. Jobs left with nothing are
-        removed; ``keep_runs`` may be applied here or in `prune`.
+        row that is given as ``pending`` is stored without its node. A row that is stored as over
+        already, with the same node, attempt, state and ``finished_at``, was applied by an earlier
+        call whose answer was lost: it is not refused. Jobs left with nothing are removed;
+        ``keep_runs`` may be applied here or in `prune`.
         """
         ...
 
@@ -311,6 +272,18 @@ class JobStore(Protocol):
         """Record a pending run as ``cancelled``; return it, or ``None`` when it is not pending."""
         ...
 
+    async def request_cancel(self, run_id: str) -> bool:
+        """Ask the node that makes a run to cancel it; return whether the run is running.
+
+        The node is told by `cancellations`, and woken by a hint where there are hints. The request
+        stays with the run until it is over: another attempt of it is asked likewise.
+        """
+        ...
+
+    async def cancellations(self, node_id: str) -> list[str]:
+        """Return the ids of the runs that this node has running and that were asked to be cancelled."""
+        ...
+
     async def prune(self, history: int | None, limit: int) -> int:
         """Remove finished rows beyond ``keep_runs`` of their job or older than ``history`` microseconds.
 
@@ -327,17 +300,59 @@ class JobStore(Protocol):
         """Make a node known, with a lease of that many microseconds on the store's clock."""
         ...
 
-    async def renew(self, node_id: str, lease: int) -> bool:
-        """Renew the lease; ``False`` when it ran out and the node was given up: it must stop its runs."""
+    async def renew(self, node: Node, lease: int) -> bool:
+        """Renew the lease, and what is known of the node.
+
+        Returns:
+            ``False`` when it ran out and the node was given up: it must stop its runs.
+        """
+        ...
+
+    async def nodes(self) -> list[KnownNode]:
+        """Return the nodes that are known and not given up yet, in the order in which they joined."""
         ...
 
     async def recover(self, planner: LostPlanner) -> Recovered:
         """Give up nodes whose lease ran out or whose process is provably gone, with their runs.
 
-        The planner is asked for each run that such a node had running.
+        The planner is asked for each run that such a node had running; one that was asked to be
+        cancelled is recorded ``cancelled`` instead.
         """
         ...
 
     async def leave(self, node_id: str) -> None:
         """Forget a node that has no run left; its lease is simply left to run out otherwise."""
+        ...
+
+
+@runtime_checkable
+class TransactionalStore(Protocol):
+    """What a job store can do beside, whose database the application itself works with."""
+
+    async def add_within(
+        self,
+        connection: Any,
+        jobs: Sequence[JobRecord],
+        *,
+        merge: Merge | None = None,
+        runs: Sequence[RunRecord] = (),
+    ) -> list[JobRecord]:
+        """Add jobs as `JobStore.add` does, but in a transaction of the caller's.
+
+        Nobody sees them before that is committed, and they are gone if it is rolled back. The
+        connection is neither committed nor closed.
+
+        Args:
+            connection: a connection of the store's driver to the same database, in a transaction.
+            jobs: any number.
+            merge: what to do with an id that exists; ``None`` refuses.
+            runs: pending runs of these jobs.
+
+        Returns:
+            The rows as they are to be stored, in the order given.
+
+        Raises:
+            JobExistsError: ids exist already, or twice in ``jobs``, and there is no ``merge``.
+            ConfigurationError: it is no such connection, or it is in no transaction.
+        """
         ...

@@ -11,7 +11,20 @@ from asyncsched.errors import SchedulerStateError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState
 from asyncsched.stores._memory_state import MemoryState
-from asyncsched.stores.base import Change, Finished, Fired, Merge, Node, Recovered, Start, StoreContext
+from asyncsched.stores.base import (
+    NOTHING_FOREIGN,
+    Acceptor,
+    Change,
+    Finished,
+    Fired,
+    Foreign,
+    KnownNode,
+    Merge,
+    Node,
+    Recovered,
+    Start,
+    StoreContext,
+)
 
 if TYPE_CHECKING:
     from asyncsched.clock import Clock
@@ -77,6 +90,10 @@ class MemoryJobStore:
         await anyio.lowlevel.checkpoint()
         return self._now
 
+    def estimate_now(self) -> int:
+        """Return the context's clock; see `JobStore.estimate_now`."""
+        return self._now
+
     async def watch(self, hint: Callable[[], None]) -> None:  # noqa: ARG002 - there is nobody who could change anything
         """Wait until cancelled; see `JobStore.watch`."""
         await anyio.sleep_forever()
@@ -130,20 +147,28 @@ class MemoryJobStore:
 
     # -- firing ------------------------------------------------------------------------------
 
-    async def next_wakeup(self) -> int | None:
+    async def next_wakeup(self, foreign: Foreign = NOTHING_FOREIGN) -> int | None:
         """Return when something can next be fired or started; see `JobStore.next_wakeup`."""
         await anyio.lowlevel.checkpoint()
-        return self._state.jobs.next_wakeup()
+        return self._state.jobs.next_wakeup(foreign)
 
-    async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:  # noqa: ARG002 - the plan names the node
+    async def fire_due(
+        self,
+        node: str,  # noqa: ARG002 - the plan names the node
+        limit: int,
+        planner: Planner,
+        foreign: Foreign = NOTHING_FOREIGN,
+    ) -> Fired:
         """Plan and write what is due; see `JobStore.fire_due`."""
         await anyio.lowlevel.checkpoint()
-        return self._state.fire_due(self._now, limit, planner)
+        return self._state.fire_due(self._now, limit, planner, foreign)
 
-    async def start_pending(self, node: str, limit: int) -> list[Start]:
+    async def start_pending(
+        self, node: str, limit: int, accepts: Acceptor | None = None, foreign: Foreign = NOTHING_FOREIGN
+    ) -> list[Start]:
         """Claim pending runs; see `JobStore.start_pending`."""
         await anyio.lowlevel.checkpoint()
-        return self._state.start_pending(node, self._now, limit)
+        return self._state.start_pending(node, self._now, limit, accepts, foreign)
 
     async def finish(self, runs: Sequence[RunRecord]) -> Finished:
         """Write outcomes; see `JobStore.finish`. ``keep_runs`` is applied here."""
@@ -185,6 +210,16 @@ class MemoryJobStore:
         await anyio.lowlevel.checkpoint()
         return self._state.cancel_pending(run_id, self._now)
 
+    async def request_cancel(self, run_id: str) -> bool:
+        """Ask for a running run to be cancelled; see `JobStore.request_cancel`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.nodes.request_cancel(run_id)
+
+    async def cancellations(self, node_id: str) -> list[str]:
+        """Return the runs of a node that were asked to be cancelled; see `JobStore.cancellations`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.nodes.cancellations(node_id)
+
     async def prune(self, history: int | None, limit: int) -> int:
         """Remove finished rows in excess or too old; see `JobStore.prune`."""
         await anyio.lowlevel.checkpoint()
@@ -195,12 +230,17 @@ class MemoryJobStore:
     async def join(self, node: Node, lease: int) -> None:
         """Make a node known; see `JobStore.join`."""
         await anyio.lowlevel.checkpoint()
-        self._state.join(node.id, self._now + lease)
+        self._state.nodes.join(node, self._now, self._now + lease)
 
-    async def renew(self, node_id: str, lease: int) -> bool:
+    async def renew(self, node: Node, lease: int) -> bool:
         """Renew a lease; see `JobStore.renew`."""
         await anyio.lowlevel.checkpoint()
-        return self._state.renew(node_id, self._now + lease)
+        return self._state.nodes.renew(node, self._now + lease)
+
+    async def nodes(self) -> list[KnownNode]:
+        """Return the nodes that are known; see `JobStore.nodes`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.nodes.known()
 
     async def recover(self, planner: LostPlanner) -> Recovered:
         """Give up dead nodes; see `JobStore.recover`."""
@@ -210,4 +250,4 @@ class MemoryJobStore:
     async def leave(self, node_id: str) -> None:
         """Forget a node without runs; see `JobStore.leave`."""
         await anyio.lowlevel.checkpoint()
-        self._state.leave(node_id)
+        self._state.nodes.leave(node_id)

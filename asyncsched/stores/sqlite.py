@@ -14,7 +14,21 @@ from asyncsched.run import RunRecord, RunState
 from asyncsched.stores import sqlite_firing as firing
 from asyncsched.stores import sqlite_jobs as definitions
 from asyncsched.stores import sqlite_ledger as ledger
-from asyncsched.stores.base import Change, Finished, Fired, Merge, Node, Recovered, Start, StoreContext
+from asyncsched.stores import sqlite_outcomes as outcomes
+from asyncsched.stores.base import (
+    NOTHING_FOREIGN,
+    Acceptor,
+    Change,
+    Finished,
+    Fired,
+    Foreign,
+    KnownNode,
+    Merge,
+    Node,
+    Recovered,
+    Start,
+    StoreContext,
+)
 from asyncsched.stores.sqlite_connection import DatabaseThread, start_thread
 from asyncsched.stores.sqlite_faults import faults_of
 from asyncsched.stores.sqlite_session import Session
@@ -119,6 +133,10 @@ class SQLiteJobStore:
         """Return the clock of this host."""
         return self._open_session().clock.now_us()
 
+    def estimate_now(self) -> int:
+        """Return the clock of this host."""
+        return self._open_session().clock.now_us()
+
     async def watch(self, hint: Callable[[], None]) -> None:
         """Call ``hint`` when another connection has written.
 
@@ -192,21 +210,23 @@ class SQLiteJobStore:
 
     # -- firing ------------------------------------------------------------------------------
 
-    async def next_wakeup(self) -> int | None:
+    async def next_wakeup(self, foreign: Foreign = NOTHING_FOREIGN) -> int | None:
         """See `JobStore.next_wakeup`."""
-        return await self._call(firing.next_wakeup)
+        return await self._call(firing.next_wakeup, foreign)
 
-    async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:
+    async def fire_due(self, node: str, limit: int, planner: Planner, foreign: Foreign = NOTHING_FOREIGN) -> Fired:
         """See `JobStore.fire_due`."""
-        return await self._call(firing.fire_due, node, limit, planner)
+        return await self._call(firing.fire_due, node, limit, planner, foreign)
 
-    async def start_pending(self, node: str, limit: int) -> list[Start]:
+    async def start_pending(
+        self, node: str, limit: int, accepts: Acceptor | None = None, foreign: Foreign = NOTHING_FOREIGN
+    ) -> list[Start]:
         """See `JobStore.start_pending`."""
-        return await self._call(firing.start_pending, node, limit)
+        return await self._call(firing.start_pending, node, limit, accepts, foreign)
 
     async def finish(self, runs: Sequence[RunRecord]) -> Finished:
         """See `JobStore.finish`."""
-        return await self._call(firing.finish, runs)
+        return await self._call(outcomes.finish, runs)
 
     # -- the ledger --------------------------------------------------------------------------
 
@@ -234,6 +254,14 @@ class SQLiteJobStore:
         """See `JobStore.cancel_pending`."""
         return await self._call(ledger.cancel_pending, run_id)
 
+    async def request_cancel(self, run_id: str) -> bool:
+        """See `JobStore.request_cancel`."""
+        return await self._call(ledger.request_cancel, run_id)
+
+    async def cancellations(self, node_id: str) -> list[str]:
+        """See `JobStore.cancellations`."""
+        return await self._call(ledger.cancellations, node_id)
+
     async def prune(self, history: int | None, limit: int) -> int:
         """See `JobStore.prune`."""
         return await self._call(ledger.prune, history, limit)
@@ -245,9 +273,13 @@ class SQLiteJobStore:
         self._joined.add(node.id)
         await self._call(ledger.join, node, lease)
 
-    async def renew(self, node_id: str, lease: int) -> bool:
+    async def renew(self, node: Node, lease: int) -> bool:
         """See `JobStore.renew`."""
-        return await self._call(ledger.renew, node_id, lease)
+        return await self._call(ledger.renew, node, lease)
+
+    async def nodes(self) -> list[KnownNode]:
+        """See `JobStore.nodes`."""
+        return await self._call(ledger.nodes)
 
     async def recover(self, planner: LostPlanner) -> Recovered:
         """See `JobStore.recover`."""

@@ -1,4 +1,4 @@
-"""Transactions of the firing: what is due, claiming it, claiming what waits, writing outcomes.
+"""Transactions of the firing: what is due, claiming it, claiming what waits.
 
 Due jobs and waiting runs are found in the order of an index that begins with the priority: one
 seek for each priority that occurs, whatever the number of jobs that sleep.
@@ -9,31 +9,33 @@ seek for each priority that occurs, whatever the number of jobs that sleep.
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from asyncsched._engine.plan import Decision, Planner, UnplannableError
+from asyncsched._engine.plan import Decision, ForeignJobError, Planner, UnplannableError
 from asyncsched.errors import SerializationError
 from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, RunRecord
-from asyncsched.stores.base import Finished, Fired, Parked, Start
+from asyncsched.stores.base import NOTHING_FOREIGN, Acceptor, Fired, Foreign, Parked, Start
 from asyncsched.stores.sql import Row, storable
-from asyncsched.stores.sqlite_jobs import delete_jobs, finished, insert_runs, write_jobs
-from asyncsched.stores.sqlite_session import RUNS, STATES, Session, Stored
+from asyncsched.stores.sqlite_jobs import delete_jobs, insert_runs, write_jobs
+from asyncsched.stores.sqlite_session import RUNS, STATES, Session, Stored, marks
 
-__all__ = ["finish", "fire_due", "next_wakeup", "start_pending"]
+__all__ = ["fire_due", "job_of", "next_wakeup", "start_pending"]
 
 _HIGHEST: Final = 2**63 - 1
 _LOWEST: Final = -(2**63)
 _PATIENCE: Final = 1000
+_REFUSED: Final = _LOWEST
+"""Stands for the free slots of a job that this node does not accept."""
 
 _DUE_LEVEL: Final = (
     "SELECT priority FROM jobs WHERE state = 'active' AND due_at IS NOT NULL AND priority <= ? "
     "ORDER BY priority DESC LIMIT 1"
 )
 _DUE_FIRST: Final = (
-    "SELECT due_at FROM jobs WHERE state = 'active' AND due_at IS NOT NULL AND priority = ? ORDER BY due_at LIMIT 1"
+    "SELECT due_at FROM jobs j WHERE state = 'active' AND due_at IS NOT NULL AND priority = ? ORDER BY due_at LIMIT 1"
 )
 _DUE: Final = (
     f"{STATES} WHERE j.state = 'active' AND j.due_at IS NOT NULL AND j.priority = ? AND j.due_at <= ? "
@@ -56,6 +58,12 @@ _WAITING: Final = (
     "SELECT r.number, r.job_id FROM runs r WHERE r.state = 'pending' AND r.priority = ? AND r.scheduled_time <= ? "
     f"AND {_HAS_SLOT} ORDER BY r.scheduled_time"
 )
+# Added to the conditions where some jobs are to be left to other nodes.
+_NOT_FOREIGN: Final = (
+    "NOT EXISTS (SELECT 1 FROM definitions d WHERE d.number = {} AND (d.task IN ({}) OR d.executor IN ({})))"
+)
+_DUE_JOB: Final = "j.number"
+_JOB_OF_RUN: Final = "(SELECT f.number FROM jobs f WHERE f.id = r.job_id)"
 _RUNNING_COUNTS: Final = "SELECT job_id, count(*) FROM runs WHERE state = 'running' AND job_id IN ({}) GROUP BY job_id"
 _PENDING_COUNTS: Final = "SELECT job_id, count(*) FROM runs WHERE state = 'pending' AND job_id IN ({}) GROUP BY job_id"
 _CLAIM: Final = "UPDATE runs SET state = 'running', node = ?, attempt = ?, started_at = ? WHERE number = ?"
@@ -64,24 +72,34 @@ _FAIL: Final = "UPDATE runs SET state = 'failed', finished_at = ?, reason = ? WH
 _PARK: Final = (
     f"UPDATE jobs SET state = 'parked', reason = ?, version = min(version, {_HIGHEST - 1}) + 1 WHERE number = ?"
 )
-_HELD: Final = "WHERE id = ? AND node = ? AND attempt = ? AND state = 'running'"
-_END: Final = f"UPDATE runs SET state = ?, started_at = ?, finished_at = ?, reason = ?, result = ?, error = ? {_HELD}"
-_FINISH: Final = (
-    "UPDATE runs SET state = ?, started_at = ?, finished_at = ?, reason = ?, result = ?, error = ?, node = ?, "
-    f'scheduled_time = ?, lost_count = ?, until = ?, "count" = ? {_HELD}'
-)
-_STARTABLE: Final = "SELECT EXISTS (SELECT 1 FROM runs WHERE state = 'pending')"
 
 
 # -- when ------------------------------------------------------------------------------------
 
 
-def next_wakeup(session: Session) -> int | None:
+def next_wakeup(session: Session, foreign: Foreign = NOTHING_FOREIGN) -> int | None:
     """See `JobStore.next_wakeup`."""
+    due_first = _passing_over(foreign, _DUE_FIRST, _DUE_JOB)
+    waiting_first = _passing_over(foreign, _WAITING_FIRST, _JOB_OF_RUN)
+    names = (*foreign.tasks, *foreign.executors)
     with session.reading():
-        due = [session.scalar(_DUE_FIRST, (level,)) for level in _levels(session, _DUE_LEVEL)]
-        waiting = [session.scalar(_WAITING_FIRST, (level,)) for level in _levels(session, _WAITING_LEVEL)]
+        due = [session.scalar(due_first, (level, *names)) for level in _levels(session, _DUE_LEVEL)]
+        waiting = [session.scalar(waiting_first, (level, *names)) for level in _levels(session, _WAITING_LEVEL)]
     return min((instant for instant in due + waiting if instant is not None), default=None)
+
+
+def _passing_over(foreign: Foreign, statement: str, number: str) -> str:
+    """Return a statement that leaves out jobs of foreign names, to be bound behind its other conditions.
+
+    Args:
+        foreign: the names; without any the statement is as it was.
+        statement: one whose conditions end at its only ORDER BY.
+        number: what stands for the number of the job in it.
+    """
+    if not foreign:
+        return statement
+    condition = _NOT_FOREIGN.format(number, marks(len(foreign.tasks)), marks(len(foreign.executors)))
+    return statement.replace(" ORDER BY ", f" AND {condition} ORDER BY ")
 
 
 def _levels(session: Session, statement: str) -> Iterator[int]:
@@ -101,10 +119,10 @@ class _Planned(NamedTuple):
     is_finished: bool
 
 
-def fire_due(session: Session, node: str, limit: int, planner: Planner) -> Fired:
+def fire_due(session: Session, node: str, limit: int, planner: Planner, foreign: Foreign = NOTHING_FOREIGN) -> Fired:
     """See `JobStore.fire_due`."""
     with session.writing() as now:
-        found = session.load(_due(session, now, limit))
+        found = session.load(_due(session, now, limit, foreign))
         if not found:
             return Fired()
         parked: list[tuple[Stored, str]] = []
@@ -116,10 +134,11 @@ def fire_due(session: Session, node: str, limit: int, planner: Planner) -> Fired
     return _fired(node, planned, parked)
 
 
-def _due(session: Session, now: int, limit: int) -> list[Row]:
+def _due(session: Session, now: int, limit: int, foreign: Foreign) -> list[Row]:
     rows: list[Row] = []
+    statement, names = _passing_over(foreign, _DUE, _DUE_JOB), (*foreign.tasks, *foreign.executors)
     for level in _levels(session, _DUE_LEVEL):
-        rows += session.rows(_DUE, (level, now, limit - len(rows)))
+        rows += session.rows(statement, (level, now, *names, limit - len(rows)))
         if len(rows) >= limit:
             break
     return rows
@@ -140,6 +159,8 @@ def _plan(
         counts = running.get(job.id, 0), pending.get(job.id, 0)
         try:
             decision = planner(job, now, *counts)
+        except ForeignJobError:
+            continue
         except UnplannableError as error:
             parked.append((stored, str(error)))
         except Exception as error:  # noqa: BLE001 - a trigger of a user's may raise anything
@@ -215,13 +236,14 @@ def _fired(node: str, planned: Sequence[_Planned], parked: Sequence[tuple[Stored
 # -- claim what waits ------------------------------------------------------------------------
 
 
-def start_pending(session: Session, node: str, limit: int) -> list[Start]:
+def start_pending(
+    session: Session, node: str, limit: int, accepts: Acceptor | None = None, foreign: Foreign = NOTHING_FOREIGN
+) -> list[Start]:
     """See `JobStore.start_pending`."""
     if limit < 1:
         return []
     with session.writing() as now:
-        candidates = _candidates(session, now, limit)
-        jobs = session.jobs(list({job_id for _number, job_id in candidates}))
+        candidates, jobs = _accepted(session, _Waiting(now, limit, foreign), accepts)
         rows = {row[0]: row[1:] for row in _run_rows(session, [number for number, _job_id in candidates])}
         starts: list[tuple[int, Start]] = []
         unreadable: dict[int, str] = {}
@@ -239,16 +261,42 @@ def start_pending(session: Session, node: str, limit: int) -> list[Start]:
     return [start for _number, start in starts]
 
 
-def _candidates(session: Session, now: int, limit: int) -> list[tuple[int, str]]:
-    """Return up to ``limit`` waiting runs for which there are slots, in the order in which they start."""
+class _Waiting(NamedTuple):
+    """Which waiting runs are asked for."""
+
+    now: int
+    limit: int
+    foreign: Foreign
+
+
+def _accepted(
+    session: Session, asked: _Waiting, accepts: Acceptor | None
+) -> tuple[list[tuple[int, str]], dict[str, Stored]]:
+    """Return waiting runs for which there are slots and which are accepted, and their jobs."""
+    refused: set[str] = set()
+    while True:
+        candidates = _candidates(session, asked, refused)
+        jobs = session.jobs(list({job_id for _number, job_id in candidates}))
+        if accepts is None:
+            return candidates, jobs
+        more = {job_id for job_id, stored in jobs.items() if stored.readable and not accepts(stored.job)}
+        if not more:
+            return candidates, jobs
+        refused |= more
+
+
+def _candidates(session: Session, asked: _Waiting, refused: Iterable[str]) -> list[tuple[int, str]]:
+    """Return waiting runs for which there are slots, in the order in which they start, but those of refused jobs."""
     chosen: list[tuple[int, str]] = []
-    free: dict[str, int] = {}
+    free = dict.fromkeys(refused, _REFUSED)
+    foreign = asked.foreign
+    statement, names = _passing_over(foreign, _WAITING, _JOB_OF_RUN), (*foreign.tasks, *foreign.executors)
     for level in _levels(session, _WAITING_LEVEL):
         # Read row by row, as most of a long queue may wait behind one slot. An open cursor would
         # keep the transaction from being committed.
-        with contextlib.closing(session.connection.execute(_WAITING, (level, now))) as cursor:
-            chosen += islice(_with_slots(session, cursor, free), limit - len(chosen))
-        if len(chosen) >= limit:
+        with contextlib.closing(session.connection.execute(statement, (level, asked.now, *names))) as cursor:
+            chosen += islice(_with_slots(session, cursor, free), asked.limit - len(chosen))
+        if len(chosen) >= asked.limit:
             break
     return chosen
 
@@ -268,7 +316,7 @@ def _with_slots(
         if free[job_id] > 0:
             free[job_id] -= 1
             yield number, job_id
-        elif (skipped := skipped + 1) >= _PATIENCE:
+        elif free[job_id] != _REFUSED and (skipped := skipped + 1) >= _PATIENCE:
             return
 
 
@@ -293,51 +341,6 @@ def _claimed(session: Session, number: int, row: Row, node: str, now: int) -> Ru
         session.write(_FAIL, [(now, storable(str(error)), number)])
         return None
     return replace(run, state="running", node=node, attempt=run.attempt + 1, started_at=now)
-
-
-# -- finish ----------------------------------------------------------------------------------
-
-
-def finish(session: Session, runs: Sequence[RunRecord]) -> Finished:
-    """See `JobStore.finish`."""
-    with session.writing():
-        refused = _write_outcomes(session, runs)
-        lost = {id(run) for run in refused}
-        job_ids = list({run.job_id for run in runs if id(run) not in lost})
-        gone = finished(session, job_ids)
-        delete_jobs(session, [number for number, _job_id in gone])
-        is_waiting = bool(session.scalar(_STARTABLE))
-    session.touched.update(job_ids)
-    session.touched.difference_update(job_id for _number, job_id in gone)
-    return Finished(refused=refused, finished=[job_id for _number, job_id in gone], pending=is_waiting)
-
-
-def _write_outcomes(session: Session, runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Write all rows at once; if any is refused, one by one, to tell which."""
-    all_over = all(run.state in OVER_STATES for run in runs)
-    statement = _END if all_over else _FINISH
-    rows = [_end_row(session, run) if all_over else _outcome_row(session, run) for run in runs]
-    session.connection.execute("SAVEPOINT outcomes")
-    if session.write(statement, rows) == len(rows):
-        session.connection.execute("RELEASE outcomes")
-        return []
-    session.connection.execute("ROLLBACK TO outcomes")
-    session.connection.execute("RELEASE outcomes")
-    return [run for run, row in zip(runs, rows, strict=True) if session.write(statement, [row]) == 0]
-
-
-def _end_row(session: Session, run: RunRecord) -> tuple[Any, ...]:
-    """Return what the end of an attempt changes of its run; identity and arguments stay as they are."""
-    error = None if run.error is None else session.runs.error_bytes(run.error)
-    end = run.state, run.started_at, run.finished_at, storable(run.reason), run.result, error
-    return (*end, run.id, run.node, run.attempt)
-
-
-def _outcome_row(session: Session, run: RunRecord) -> tuple[Any, ...]:
-    """Return what an attempt may change of its run when it is to be tried again."""
-    end, held = _end_row(session, run)[:6], (run.id, run.node, run.attempt)
-    node = None if run.state == "pending" else run.node
-    return (*end, node, run.scheduled_time, run.lost_count, run.until, run.count, *held)
 
 
 def job_of(session: Session, job_id: str) -> JobRecord | None:

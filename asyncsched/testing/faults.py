@@ -9,7 +9,21 @@ from asyncsched._engine.plan import LostPlanner, Planner
 from asyncsched.errors import StoreUnavailableError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState
-from asyncsched.stores.base import Change, Finished, Fired, JobStore, Merge, Node, Recovered, Start, StoreContext
+from asyncsched.stores.base import (
+    NOTHING_FOREIGN,
+    Acceptor,
+    Change,
+    Finished,
+    Fired,
+    Foreign,
+    JobStore,
+    KnownNode,
+    Merge,
+    Node,
+    Recovered,
+    Start,
+    StoreContext,
+)
 
 __all__ = ["FaultyStore"]
 
@@ -72,6 +86,10 @@ class FaultyStore:
         await self._pass("now")
         return await self._inner.now()
 
+    def estimate_now(self) -> int:
+        """Pass on, also while it is down; see `JobStore.estimate_now`."""
+        return self._inner.estimate_now()
+
     async def watch(self, hint: Callable[[], None]) -> None:
         """Pass on; see `JobStore.watch`."""
         await self._inner.watch(hint)
@@ -115,20 +133,22 @@ class FaultyStore:
         await self._pass("parked")
         return await self._inner.parked()
 
-    async def next_wakeup(self) -> int | None:
+    async def next_wakeup(self, foreign: Foreign = NOTHING_FOREIGN) -> int | None:
         """Pass on; see `JobStore.next_wakeup`."""
         await self._pass("next_wakeup")
-        return await self._inner.next_wakeup()
+        return await self._inner.next_wakeup(foreign)
 
-    async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:
+    async def fire_due(self, node: str, limit: int, planner: Planner, foreign: Foreign = NOTHING_FOREIGN) -> Fired:
         """Pass on; see `JobStore.fire_due`."""
         await self._pass("fire_due")
-        return await self._inner.fire_due(node, limit, planner)
+        return await self._inner.fire_due(node, limit, planner, foreign)
 
-    async def start_pending(self, node: str, limit: int) -> list[Start]:
+    async def start_pending(
+        self, node: str, limit: int, accepts: Acceptor | None = None, foreign: Foreign = NOTHING_FOREIGN
+    ) -> list[Start]:
         """Pass on; see `JobStore.start_pending`."""
         await self._pass("start_pending")
-        return await self._inner.start_pending(node, limit)
+        return await self._inner.start_pending(node, limit, accepts, foreign)
 
     async def finish(self, runs: Sequence[RunRecord]) -> Finished:
         """Pass on; see `JobStore.finish`."""
@@ -163,6 +183,16 @@ class FaultyStore:
         await self._pass("cancel_pending")
         return await self._inner.cancel_pending(run_id)
 
+    async def request_cancel(self, run_id: str) -> bool:
+        """Pass on; see `JobStore.request_cancel`."""
+        await self._pass("request_cancel")
+        return await self._inner.request_cancel(run_id)
+
+    async def cancellations(self, node_id: str) -> list[str]:
+        """Pass on; see `JobStore.cancellations`."""
+        await self._pass("cancellations")
+        return await self._inner.cancellations(node_id)
+
     async def prune(self, history: int | None, limit: int) -> int:
         """Pass on; see `JobStore.prune`."""
         await self._pass("prune")
@@ -173,10 +203,15 @@ class FaultyStore:
         await self._pass("join")
         await self._inner.join(node, lease)
 
-    async def renew(self, node_id: str, lease: int) -> bool:
+    async def renew(self, node: Node, lease: int) -> bool:
         """Pass on; see `JobStore.renew`."""
         await self._pass("renew")
-        return await self._inner.renew(node_id, lease)
+        return await self._inner.renew(node, lease)
+
+    async def nodes(self) -> list[KnownNode]:
+        """Pass on; see `JobStore.nodes`."""
+        await self._pass("nodes")
+        return await self._inner.nodes()
 
     async def recover(self, planner: LostPlanner) -> Recovered:
         """Pass on; see `JobStore.recover`."""

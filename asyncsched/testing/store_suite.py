@@ -12,6 +12,7 @@ takes a few seconds over the whole suite.
 from collections.abc import Sequence
 from typing import Final
 
+from asyncsched.testing.store_suite_cluster import CLUSTER_CHECKS
 from asyncsched.testing.store_suite_firing import FIRING_CHECKS
 from asyncsched.testing.store_suite_jobs import JOB_CHECKS
 from asyncsched.testing.store_suite_ledger import LEDGER_CHECKS
@@ -20,7 +21,7 @@ from asyncsched.testing.store_suite_trial import Check, ManualClock, OpenStore
 
 __all__ = ["STORE_CHECKS", "Check", "ManualClock", "OpenStore", "check_store"]
 
-STORE_CHECKS: Final[Sequence[Check]] = (*JOB_CHECKS, *FIRING_CHECKS, *RUN_CHECKS, *LEDGER_CHECKS)
+STORE_CHECKS: Final[Sequence[Check]] = (*JOB_CHECKS, *FIRING_CHECKS, *RUN_CHECKS, *LEDGER_CHECKS, *CLUSTER_CHECKS)
 """Every check, to be run one by one; each opens a store of its own."""
 
 

@@ -9,11 +9,20 @@ from msgspec.structs import replace
 from asyncsched.job import JobRecord, Policies
 from asyncsched.run import RunRecord
 from asyncsched.stores.base import Node
-from asyncsched.testing.store_suite_trial import SECOND, Check, Trial, ids, over, same, store_check
+from asyncsched.testing.store_suite_trial import (
+    LEASE,
+    SECOND,
+    Check,
+    Trial,
+    give_up,
+    ids,
+    over,
+    same,
+    store_check,
+    try_again,
+)
 
 __all__ = ["LEDGER_CHECKS"]
-
-LEASE: Final = SECOND // 5
 
 
 async def _history(trial: Trial, length: int, *, keep_runs: int | None) -> list[RunRecord]:
@@ -121,19 +130,11 @@ async def leases_are_renewed(trial: Trial) -> None:
     """A node that renews in time keeps its runs; one that joined again may too."""
     (run,) = await trial.started(trial.job("job"), following=3600 * SECOND)
     await trial.store.join(Node(id="node-a", name="again"), 3600 * SECOND)
-    same(await trial.store.renew("node-a", 3600 * SECOND), True, "a lease that holds is renewed")
+    same(await trial.store.renew(Node(id="node-a"), 3600 * SECOND), True, "a lease that holds is renewed")
     await trial.pass_time(LEASE)
-    same(list((await trial.store.recover(_lost)).runs), [], "nothing is recovered from a live node")
+    same(list((await trial.store.recover(give_up)).runs), [], "nothing is recovered from a live node")
     same(await trial.states(run.id), ["running"], "its run goes on")
-    same(await trial.store.renew("nobody", LEASE), False, "an unknown node has nothing to renew")
-
-
-def _lost(_job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
-    return replace(run, state="lost", finished_at=now, lost_count=run.lost_count + 1)
-
-
-def _again(_job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
-    return replace(run, state="pending", node=None, scheduled_time=min(run.scheduled_time, now), lost_count=1)
+    same(await trial.store.renew(Node(id="nobody"), LEASE), False, "an unknown node has nothing to renew")
 
 
 @store_check
@@ -144,23 +145,23 @@ async def dead_nodes_give_up_their_runs(trial: Trial) -> None:
     await trial.store.join(Node(id="node-a"), LEASE)
     fired = await trial.fire_all(trial.starting("node-a"))
     (run,) = [start.run for start in fired.starts]
-    same(list((await trial.store.recover(_lost)).runs), [], "a lease that holds protects its runs")
+    same(list((await trial.store.recover(give_up)).runs), [], "a lease that holds protects its runs")
     await trial.pass_time(2 * LEASE)
     seen: list[tuple[str | None, RunRecord]] = []
 
     def planner(job: JobRecord | None, lost: RunRecord, now: int) -> RunRecord:
         seen.append((None if job is None else job.id, lost))
         same(now >= trial.start + 2 * LEASE, True, "the planner is told the store's clock")
-        return _lost(job, lost, now)
+        return give_up(job, lost, now)
 
     recovered = await trial.store.recover(planner)
     same(seen, [("lost", run)], "the planner is asked with the job and the run")
     same([(row.id, row.state) for row in recovered.runs], [(run.id, "lost")], "the rows as they are now")
     same(list(recovered.finished), ["lost"], "a job left with nothing is removed")
     same(await trial.states(run.id, kept.id), ["lost", "running"], "and stored; others go on")
-    same(await trial.store.renew("node-a", LEASE), False, "a node that was given up is told so")
+    same(await trial.store.renew(Node(id="node-a"), LEASE), False, "a node that was given up is told so")
     same(len((await trial.store.finish([over(run, trial.start)])).refused), 1, "its late completion is refused")
-    same(list((await trial.store.recover(_lost)).runs), [], "a node is given up once")
+    same(list((await trial.store.recover(give_up)).runs), [], "a node is given up once")
 
 
 @store_check
@@ -170,7 +171,7 @@ async def lost_runs_are_tried_again(trial: Trial) -> None:
     await trial.store.join(Node(id="node-a"), LEASE)
     (start,) = (await trial.fire_all(trial.starting("node-a"))).starts
     await trial.pass_time(2 * LEASE)
-    recovered = await trial.store.recover(_again)
+    recovered = await trial.store.recover(try_again)
     same([(row.state, row.node) for row in recovered.runs], [("pending", None)], "it waits again, owned by no node")
     same((len(recovered.finished), await trial.job_ids()), (0, ["job"]), "its job stays")
     await trial.joined("node-b")
@@ -192,7 +193,7 @@ async def lost_runs_of_gone_jobs(trial: Trial) -> None:
 
     def planner(job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
         seen.append(job)
-        return _lost(job, run, now)
+        return give_up(job, run, now)
 
     recovered = await trial.store.recover(planner)
     same((seen, len(recovered.runs), len(recovered.finished)), ([None], 1, 0), "the run is given up without a job")
@@ -210,7 +211,7 @@ async def a_lost_run_that_cannot_be_planned(trial: Trial) -> None:
     def planner(job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
         if run.job_id == "bad":
             raise ZeroDivisionError("by zero")
-        return _lost(job, run, now)
+        return give_up(job, run, now)
 
     await trial.store.recover(planner)
     same(await trial.states(runs["good"].id), ["lost"], "the other run is given up")
@@ -226,16 +227,16 @@ async def leaving_nodes_are_forgotten(trial: Trial) -> None:
     """A node without runs is forgotten at once; one with runs is left to its lease."""
     await trial.store.join(Node(id="idle"), 3600 * SECOND)
     await trial.store.leave("idle")
-    same(await trial.store.renew("idle", LEASE), False, "a node that left is unknown")
+    same(await trial.store.renew(Node(id="idle"), LEASE), False, "a node that left is unknown")
     await trial.store.leave("idle")
     await trial.store.leave("nobody")
     await trial.store.add([trial.job("job")])
     await trial.store.join(Node(id="busy"), LEASE)
     (start,) = (await trial.fire_all(trial.starting("busy"), node="busy")).starts
     await trial.store.leave("busy")
-    same(len((await trial.store.recover(_lost)).runs), 0, "until then its runs are its own")
+    same(len((await trial.store.recover(give_up)).runs), 0, "until then its runs are its own")
     await trial.pass_time(2 * LEASE)
-    recovered = await trial.store.recover(_lost)
+    recovered = await trial.store.recover(give_up)
     same(ids(list(recovered.runs)), [start.run.id], "a run that was left behind is recovered when the lease ran out")
 
 

@@ -15,9 +15,25 @@ from asyncsched.job import JobRecord, Policies
 from asyncsched.run import RunRecord
 from asyncsched.stores.base import Fired, JobStore, Node, StoreContext
 
-__all__ = ["SECOND", "Check", "ManualClock", "OpenStore", "Trial", "same", "store_check"]
+__all__ = [
+    "LEASE",
+    "SECOND",
+    "Check",
+    "ManualClock",
+    "OpenStore",
+    "Trial",
+    "give_up",
+    "ids",
+    "over",
+    "same",
+    "store_check",
+    "try_again",
+]
 
 SECOND: Final = 1_000_000
+LEASE: Final = SECOND // 5
+"""One that a check waits for the end of."""
+
 _LONG_AGO: Final = 1_750_000_000 * SECOND
 
 OpenStore: TypeAlias = Callable[[StoreContext], AbstractAsyncContextManager[JobStore]]
@@ -175,6 +191,16 @@ class Trial:
 def over(run: RunRecord, now: int, **fields: Any) -> RunRecord:
     """Return the run as succeeded at that instant, unless the fields say otherwise."""
     return replace(run, **({"state": "succeeded", "finished_at": now} | fields))
+
+
+def give_up(_job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
+    """Plan a run of a dead node as lost."""
+    return replace(run, state="lost", finished_at=now, lost_count=run.lost_count + 1)
+
+
+def try_again(_job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
+    """Plan another attempt of a run of a dead node, due at once."""
+    return replace(run, state="pending", node=None, scheduled_time=min(run.scheduled_time, now), lost_count=1)
 
 
 def ids(rows: Sequence[JobRecord] | Sequence[RunRecord]) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any, cast
 import anyio
 
 from asyncsched._engine.plan import Planner
-from asyncsched.stores.base import Fired, JobStore, Node
+from asyncsched.stores.base import NOTHING_FOREIGN, Fired, Foreign, JobStore, Node
 
 WAIT_S = 20.0
 
@@ -34,14 +34,14 @@ class HeldClaims:
         await self._inner.join(node, lease)
         self.joined.append(node.id)
 
-    async def renew(self, node_id: str, lease: int) -> bool:
+    async def renew(self, node: Node, lease: int) -> bool:
         if self.given_up:
             self.given_up = False
             return False
-        return await self._inner.renew(node_id, lease)
+        return await self._inner.renew(node, lease)
 
-    async def fire_due(self, node: str, limit: int, planner: Planner) -> Fired:
-        fired = await self._inner.fire_due(node, limit, planner)
+    async def fire_due(self, node: str, limit: int, planner: Planner, foreign: Foreign = NOTHING_FOREIGN) -> Fired:
+        fired = await self._inner.fire_due(node, limit, planner, foreign)
         if fired.starts:
             self.claimed.set()
             with anyio.CancelScope(shield=True):  # as the contract has it: done is done

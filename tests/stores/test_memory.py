@@ -14,6 +14,7 @@ from asyncsched.job import JobRecord, Policies
 from asyncsched.run import RunRecord
 from asyncsched.stores import MemoryJobStore
 from asyncsched.stores._memory_state import MemoryState
+from asyncsched.stores.base import Node
 
 pytestmark = pytest.mark.anyio
 
@@ -165,7 +166,7 @@ def test_a_fire_that_is_recorded_cannot_be_enqueued_again() -> None:
 def test_a_dead_node_keeps_no_run_whatever_the_plan_says() -> None:
     state = MemoryState()
     state.add([job_row("job")], None, ())
-    state.join("node", NOW + 1)
+    state.nodes.join(Node(id="node"), NOW, NOW + 1)
     state.fire_due(NOW, 10, starting(NOW + 100))
     recovered = state.recover(NOW + 1, lambda _job, run, _now: run)
     assert [run.state for run in recovered.runs] == ["lost"]

@@ -12,6 +12,7 @@ from asyncsched._engine.plan import Decision, plan_due, plan_lost
 from asyncsched.job import JobRecord, JobState, Overlap, Policies
 from asyncsched.run import OVER_STATES, RunRecord, RunState
 from asyncsched.stores._memory_state import MemoryState
+from asyncsched.stores.base import NOTHING_FOREIGN, Foreign, Node
 
 NOW = 1_750_000_000_000_000
 JOB_IDS = st.sampled_from(["a", "b", "c", "d"])
@@ -58,7 +59,7 @@ class MemoryMachine(RuleBasedStateMachine):
         policies = Policies(priority=priority, overlap=overlap, max_instances=instances, keep_runs=keep)
         job = JobRecord(
             id=job_id,
-            task="t",
+            task=f"task-{job_id}",
             name="n",
             executor="e",
             trigger=None,
@@ -105,7 +106,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule(node=NODES, limit=st.integers(1, 3), again=st.none() | st.integers(1, 5))
     def fire(self, node: str, limit: int, again: int | None) -> None:
-        self.state.join(node, self.now + LEASE)
+        self.state.nodes.join(Node(id=node), self.now, self.now + LEASE)
 
         def planner(job: JobRecord, now: int, running: int, pending: int) -> Decision:
             plan = plan_due(job, now, running, pending, node=node, new_run_id=self.new_id)
@@ -120,7 +121,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule(node=NODES, limit=st.integers(1, 3))
     def start(self, node: str, limit: int) -> None:
-        self.state.join(node, self.now + LEASE)
+        self.state.nodes.join(Node(id=node), self.now, self.now + LEASE)
         self.claim([start.run for start in self.state.start_pending(node, self.now, limit)])
 
     def claim(self, runs: list[RunRecord]) -> None:
@@ -141,8 +142,14 @@ class MemoryMachine(RuleBasedStateMachine):
             run.node,
         )
         ended = None if state == "pending" else self.now
+        is_repeated = stored is not None and (stored.state, stored.attempt, stored.node, stored.finished_at) == (
+            state,
+            run.attempt,
+            run.node,
+            ended,
+        )
         done = self.state.finish([replace(run, state=state, finished_at=ended, scheduled_time=self.now + 2)])
-        assert bool(done.refused) is not is_held
+        assert bool(done.refused) is not (is_held or is_repeated)
 
     @rule(seconds=st.integers(1, 15))
     def wait(self, seconds: int) -> None:
@@ -194,7 +201,25 @@ class MemoryMachine(RuleBasedStateMachine):
             has_slot = limit is None or running[row.job_id] < limit
             if row.state == "pending" and has_slot and (job is None or job.state != "parked"):
                 moments.append(row.scheduled_time)
-        assert self.state.jobs.next_wakeup() == min(moments, default=None)
+        assert self.state.jobs.next_wakeup(NOTHING_FOREIGN) == min(moments, default=None)
+
+    @rule(node=NODES, limit=st.integers(1, 3), left=st.sets(JOB_IDS, max_size=3))
+    def leave_foreign_jobs_alone(self, node: str, limit: int, left: set[str]) -> None:
+        foreign = Foreign(tasks=tuple(f"task-{job_id}" for job_id in left))
+
+        def planner(job: JobRecord, now: int, running: int, pending: int) -> Decision:
+            assert job.id not in left
+            return plan_due(job, now, running, pending, node=node, new_run_id=self.new_id)
+
+        self.state.nodes.join(Node(id=node), self.now, self.now + LEASE)
+        fired = self.state.fire_due(self.now, limit, planner, foreign)
+        starts = [*fired.starts, *self.state.start_pending(node, self.now, limit, None, foreign)]
+        assert left.isdisjoint(start.job.id for start in starts)
+        for row in [*(start.run for start in fired.starts), *fired.verdicts]:
+            self.fires[row.job_id, row.revision, row.fire_time] += 1
+        self.claim([start.run for start in starts])
+        woken = self.state.jobs.next_wakeup(foreign)
+        assert woken is None or woken >= (self.state.jobs.next_wakeup(NOTHING_FOREIGN) or 0)
 
     @invariant()
     def no_fire_is_recorded_twice(self) -> None:

@@ -1,5 +1,6 @@
 """How SQLite finds what is due: by index, whatever sleeps beside it."""
 
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ import pytest
 
 from asyncsched.job import Policies
 from asyncsched.run import RunRecord
-from asyncsched.stores import sqlite_firing, sqlite_ledger
+from asyncsched.stores import sqlite_firing, sqlite_ledger, sqlite_outcomes
+from asyncsched.stores.base import Foreign
 from asyncsched.stores.sqlite_jobs import add, finished
 from asyncsched.stores.sqlite_session import DEFINITIONS, RUNS, STATES, Session
 from tests.stores.sqlite_support import NOW, SECOND, context, job, starting
 
 SLEEPING = 50_000
+FOREIGN = Foreign(tasks=("m:other", "m:third"), executors=("gpu",))
 FAR = NOW * 2
 
 
@@ -37,6 +40,10 @@ def _plan(session: Session, statement: str) -> str:
     raise AssertionError(statement)
 
 
+def _but_foreign(statement: str, number: str) -> str:
+    return sqlite_firing._passing_over(FOREIGN, statement, number)
+
+
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
@@ -46,11 +53,21 @@ def _plan(session: Session, statement: str) -> str:
         (sqlite_firing._WAITING_LEVEL, "runs_pending"),
         (sqlite_firing._WAITING_FIRST, "runs_pending"),
         (sqlite_firing._WAITING, "runs_pending"),
+        (_but_foreign(sqlite_firing._DUE_FIRST, sqlite_firing._DUE_JOB), "jobs_due"),
+        (_but_foreign(sqlite_firing._DUE, sqlite_firing._DUE_JOB), "jobs_due"),
+        (_but_foreign(sqlite_firing._WAITING_FIRST, sqlite_firing._JOB_OF_RUN), "runs_pending"),
+        (_but_foreign(sqlite_firing._WAITING, sqlite_firing._JOB_OF_RUN), "runs_pending"),
         (sqlite_firing._RUNNING_COUNTS.replace("{}", "?, ?"), "runs_running"),
         (sqlite_firing._PENDING_COUNTS.replace("{}", "?, ?"), "runs_waiting"),
-        (sqlite_firing._FINISH, "sqlite_autoindex_runs_1"),
-        (sqlite_firing._END, "sqlite_autoindex_runs_1"),
+        (sqlite_outcomes._FINISH, "sqlite_autoindex_runs_1"),
+        (sqlite_outcomes._END, "sqlite_autoindex_runs_1"),
+        (sqlite_outcomes._ENDED_SO, "sqlite_autoindex_runs_1"),
         (sqlite_ledger._ORPHANS, "runs_running"),
+        (sqlite_ledger._ASK_TO_CANCEL, "sqlite_autoindex_runs_1"),
+        (sqlite_ledger._ASKED, "runs_cancel_asked"),
+        (sqlite_ledger._ALL_ASKED, "runs_cancel_asked"),
+        (sqlite_ledger._FORGET_ASKED, "runs_cancel_asked"),
+        (sqlite_ledger._NODES, "runs_running"),
         (sqlite_ledger._PRUNE_JOB, "runs_fire"),
         (sqlite_ledger._PRUNE_OLD, "runs_newest"),
         (f"{STATES} WHERE j.id IN (?, ?)", "sqlite_autoindex_jobs_1"),
@@ -64,7 +81,7 @@ def test_statements_use_their_index(session: Session, statement: str, index: str
     plan = _plan(session, statement)
     assert index in plan
     assert "SCAN jobs" not in plan
-    assert "SCAN runs" not in plan.replace(f"SCAN runs USING INDEX {index}", "")
+    assert "SCAN runs" not in re.sub(f"SCAN runs USING (COVERING )?INDEX {index}", "", plan)
     assert "SCAN j\n" not in f"{plan}\n"
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan or "job_id" in statement
 
@@ -92,9 +109,11 @@ def test_sleeping_jobs_cost_nothing(session: Session, tmp_path: Path) -> None:
     for each in (small, session):
         add(each, [job(f"due-{number}", due_at=NOW - number) for number in range(20)], None, ())
         work.append(_steps(each, lambda each=each: sqlite_firing.next_wakeup(each)))
+        work.append(_steps(each, lambda each=each: sqlite_firing.next_wakeup(each, FOREIGN)))
+        work.append(_steps(each, lambda each=each: sqlite_firing.fire_due(each, "n", 10, starting("n"), FOREIGN)))
         work.append(_steps(each, lambda each=each: sqlite_firing.fire_due(each, "n", 500, starting("n"))))
     connection.close()
-    assert work[2:] == pytest.approx(work[:2], abs=2)
+    assert work[4:] == pytest.approx(work[:4], abs=2)
 
 
 def test_priorities_cost_a_seek_each(session: Session) -> None:

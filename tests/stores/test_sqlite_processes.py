@@ -44,7 +44,7 @@ anyio.run(main, *sys.argv[1:], backend="LOOP")
 DYING = """
 import os, signal, sys, anyio
 from pathlib import Path
-from asyncsched.stores import sqlite_schema, sqlite_jobs, sqlite_firing, sqlite_session
+from asyncsched.stores import sqlite_schema, sqlite_jobs, sqlite_firing, sqlite_outcomes
 from tests.stores.sqlite_support import done, job, opened, starting
 
 def die(*_args, **_kwargs):
@@ -69,7 +69,7 @@ async def main(path, where):
             await store.fire_due("n", 10, starting("n"))
         if where == "finish":
             fired = await store.fire_due("n", 10, starting("n"))
-            sqlite_firing.delete_jobs = die
+            sqlite_outcomes.delete_jobs = die
             await store.finish([done(start.run) for start in fired.starts])
 
 anyio.run(main, *sys.argv[1:])
@@ -209,8 +209,8 @@ async def test_runs_of_a_process_that_is_gone_are_recovered_at_once(tmp_path: Pa
             await store.fire_due(node, 1, starting(node))
         recovered = await store.recover(_lost)
         assert [run.node for run in recovered.runs] == ["dead"]
-        assert not await store.renew("dead", SECOND)
-        assert await store.renew("live", SECOND)
+        assert not await store.renew(Node(id="dead"), SECOND)
+        assert await store.renew(Node(id="live"), SECOND)
 
 
 @pytest.mark.anyio

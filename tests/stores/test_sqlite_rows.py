@@ -59,7 +59,7 @@ async def test_errors_can_always_be_stored(tmp_path: Path) -> None:
         assert not (await store.finish([row])).refused
         found = await store.get_run(row.id)
     assert found is not None
-    assert found.error == RunError("E", "lone \\ud800 surrogate and \x00", "\\udfff")
+    assert found.error == RunError("E", "lone \\ud800 surrogate and \\x00", "\\udfff")
     assert found.reason == "why \\ud800"
     assert storable("ünï") == "ünï"
 

@@ -59,7 +59,9 @@ CREATE TABLE runs (
     args BLOB,
     kwargs BLOB,
     -- That of the job, so that waiting runs can be claimed in the order of an index.
-    priority INTEGER NOT NULL DEFAULT 0
+    priority INTEGER NOT NULL DEFAULT 0,
+    -- Whether someone asked for it to be cancelled by the node that makes it.
+    cancel_asked INTEGER NOT NULL DEFAULT 0
 );
 
 -- A fire is recorded once; manual runs may share an instant. Revision before instant, so that the
@@ -70,10 +72,19 @@ CREATE INDEX runs_running ON runs (job_id) WHERE state = 'running';
 CREATE INDEX runs_waiting ON runs (job_id) WHERE state = 'pending';
 CREATE INDEX runs_pending ON runs (priority DESC, scheduled_time, job_id) WHERE state = 'pending';
 
+-- Of nothing that a claim or an outcome changes, so that it costs them nothing.
+CREATE INDEX runs_cancel_asked ON runs (id) WHERE cancel_asked = 1;
+
+-- The running schedulers. Names that jobs may be run with are JSON lists of texts.
 CREATE TABLE nodes (
-    id TEXT PRIMARY KEY NOT NULL,
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     name TEXT,
     process TEXT NOT NULL,
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    tasks BLOB NOT NULL,
+    executors BLOB NOT NULL,
     joined_at INTEGER NOT NULL,
     lease_until INTEGER NOT NULL
-) WITHOUT ROWID;
+);
