@@ -182,6 +182,13 @@ def fresh_schema() -> str:
     return f"test_{secrets.token_hex(8)}"
 
 
+def redirected(dsn: str, host: str, port: int) -> str:
+    """The DSN of the same database through what listens there."""
+    parts = urlsplit(dsn)
+    account, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{account}{at}{host}:{port}"))
+
+
 def _apart(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine function in a thread with a loop of its own: ours may be trio's."""
     results: list[T] = []
