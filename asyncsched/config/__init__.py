@@ -5,8 +5,8 @@ the parameters of `Scheduler`. What cannot be understood is refused with its pla
 ignored. Passwords in URLs are never repeated in an error.
 """
 
-from asyncsched.config.redaction import redact
 from asyncsched.config.settings import Settings, read_settings
 from asyncsched.config.urls import store_from_url
+from asyncsched.stores.redaction import redact
 
 __all__ = ["Settings", "read_settings", "redact", "store_from_url"]

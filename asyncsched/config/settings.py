@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from asyncsched.config.urls import sqlite_store, store_from_url
+from asyncsched.config.urls import postgres_store, sqlite_store, store_from_url
 from asyncsched.config.values import (
     Reader,
     boolean,
@@ -81,9 +81,11 @@ def _store(value: Any, place: str) -> Any:
     if "url" in options:
         require_known(options, ("url",), place)
         return store_from_url(text(options["url"], f"{place}.url"))
-    kind = one_of("memory", "sqlite")(options.pop("type", None), f"{place}.type")
+    kind = one_of("memory", "sqlite", "postgresql")(options.pop("type", None), f"{place}.type")
     if kind == "sqlite":
         return sqlite_store(options, place)
+    if kind == "postgresql":
+        return postgres_store(options, place)
     require_known(options, (), place)
     return store_from_url("memory://")
 

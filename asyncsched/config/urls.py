@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from asyncsched.config.redaction import redact
 from asyncsched.config.values import nearest, path, require_known
 from asyncsched.errors import ConfigurationError
+from asyncsched.stores.redaction import redact
 
 if TYPE_CHECKING:
     from asyncsched.stores.base import JobStore
 
-__all__ = ["sqlite_store", "store_from_url"]
+__all__ = ["postgres_store", "sqlite_store", "store_from_url"]
 
 _URLS: Final = "memory://, sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database"
 
@@ -20,8 +20,10 @@ def store_from_url(url: str) -> "JobStore":
     """Return the store that a URL names; it is not opened.
 
     Args:
-        url: ``memory://``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, the latter two
-            also with ``?synchronous=NORMAL``; characters such as ``?`` in a path as ``%3F``.
+        url: ``memory://``; ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, these two also with
+            ``?synchronous=NORMAL``, and characters such as ``?`` in a path as ``%3F``; or
+            ``postgresql://user:password@host/database``, also with ``?schema=name&pool_size=4`` and the
+            parameters of the driver.
 
     Raises:
         ConfigurationError: it names no store; its password is not repeated.
@@ -72,10 +74,23 @@ def sqlite_store(options: Mapping[str, Any], place: str) -> "JobStore":
 
 
 def _postgresql(url: str, _rest: str) -> "JobStore":
-    raise ConfigurationError(
-        f"the store URL {redact(url)!r} asks for PostgreSQL, for which this version of asyncsched has no store; "
-        "write sqlite:///file.db, or pass a store object of your own"
-    )
+    return postgres_store({"dsn": url}, f"the store URL {redact(url)!r}")
+
+
+def postgres_store(options: Mapping[str, Any], place: str) -> "JobStore":
+    """Make a PostgreSQL store of ``dsn`` and, perhaps, ``schema`` and ``pool_size``."""
+    require_known(options, ("dsn", "schema", "pool_size"), place)
+    if "dsn" not in options:
+        raise ConfigurationError(f"{place} names no database; add dsn='postgresql://user@host/database'")
+    try:
+        from asyncsched.stores.postgres import PostgresJobStore  # noqa: PLC0415 - loaded by those who use it
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ConfigurationError(
+            f"{place} needs asyncpg; install it with: pip install 'asyncsched[postgres]'"
+        ) from None
+    return PostgresJobStore(**options)
 
 
 _OPENERS: Final[dict[str, Callable[[str, str], "JobStore"]]] = {

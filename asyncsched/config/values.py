@@ -6,9 +6,9 @@ from datetime import timedelta, tzinfo
 from os import PathLike, fspath
 from typing import Any, Final, TypeAlias, cast
 
-from asyncsched.config.redaction import SECRET, redact
 from asyncsched.errors import ConfigurationError
 from asyncsched.job import Duration
+from asyncsched.stores.redaction import SECRET, redact
 
 Reader: TypeAlias = Callable[[Any, str], Any]
 """(the value as configured, its dotted place) -> the value as `Scheduler` takes it."""

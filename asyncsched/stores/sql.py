@@ -118,10 +118,12 @@ def is_fresh(run: RunRecord) -> bool:
 
 
 def storable(text: str | None) -> str | None:
-    """Return a text for people with lone surrogates written out, as no database takes them."""
-    if text is None or text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a text for people with lone surrogates and NUL written out, as not every database takes them."""
+    if text is None:
+        return None
+    if "\0" in text:
+        text = text.replace("\0", "\\x00")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def slots_of(policies: Policies) -> int | None:

@@ -1,0 +1,391 @@
+"""The connections of one PostgreSQL store, and transactions over them.
+
+What a call does to the database is one coroutine, run in the driver's event loop from its first
+statement to its end, under a deadline, whatever happens to the task that waits for it. Waiting for a
+connection can be cancelled. A commit whose reply was lost is looked up by its transaction id.
+
+No state is left in a session: settings are those of a transaction, so that a pooler which hands
+each transaction to another server connection does no harm.
+"""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar, final
+
+import anyio
+import anyio.lowlevel
+import asyncpg
+
+from asyncsched._engine.bridge import DriverLoop, driver_loop, driver_sleep, within
+from asyncsched.errors import StoreUnavailableError
+from asyncsched.stores.postgres_faults import is_conflict, is_lost, is_read_only, translated
+from asyncsched.stores.sql import Row
+
+__all__ = ["Connections", "Operation", "Transaction", "UnknownFateError"]
+
+T = TypeVar("T")
+
+Operation: TypeAlias = Callable[["Transaction"], Coroutine[Any, Any, T]]
+"""What is done within one transaction; may be called again from its beginning."""
+
+DEADLINE_S: Final = 10.0
+CONNECT_S: Final = 10.0
+ROWS_A_SECOND: Final = 2000
+"""For so many rows more a call may take a second longer."""
+TRIES: Final = 6
+RESOLVE_S: Final = 5.0
+
+_BEGIN: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {milliseconds}; "
+    "SET LOCAL idle_in_transaction_session_timeout = {milliseconds}; "
+    # Parameters are mostly arrays, whose lengths the planner does not know better another time.
+    "SET LOCAL plan_cache_mode = force_generic_plan"
+)
+_COUNTED: Final = "WITH written AS (STATEMENT RETURNING 1) SELECT count(*), pg_current_xact_id()::text FROM written"
+_FATE: Final = "SELECT pg_xact_status($1::text::xid8)"
+_PROBE: Final = "SELECT pg_backend_pid()"
+
+
+class UnknownFateError(StoreUnavailableError):
+    """It is not known whether a transaction was committed; ``xid`` tells, once the server is back."""
+
+    def __init__(self, label: str, xid: str, result: object) -> None:
+        super().__init__(
+            f"the job store {label!r} was lost while it committed; whether it did will only be known when it is back"
+        )
+        self.xid = xid
+        self.result = result
+
+
+class _LostInCommitError(Exception):
+    """The connection was lost between COMMIT and its reply."""
+
+    def __init__(self, xid: str | None, result: Any, reason: BaseException) -> None:
+        super().__init__(xid)
+        self.xid, self.result, self.reason = xid, result, reason
+
+
+@final
+class Transaction:
+    """One transaction, or one connection that commits by itself; used inside the driver's loop.
+
+    Attributes:
+        connection: the driver's connection.
+        xid: the id of the transaction, if one of its statements has returned it: without it a lost
+            reply to the commit cannot be cleared up.
+        is_ours: whether we commit it, and not the user.
+    """
+
+    __slots__ = ("_render", "connection", "is_ours", "xid")
+
+    def __init__(self, connection: Any, render: Callable[[str], str], *, is_ours: bool = True) -> None:
+        self.connection = connection
+        self.xid: str | None = None
+        self.is_ours = is_ours
+        self._render = render
+
+    async def rows(self, statement: str, *values: Any) -> list[Row]:
+        """Return the rows of a statement, which names its tables as ``SCHEMA.table``."""
+        found: list[Row] = await self.connection.fetch(self._render(statement), *values)
+        return found
+
+    async def row(self, statement: str, *values: Any) -> Row | None:
+        """Return the first row, ``None`` without one."""
+        found: Row | None = await self.connection.fetchrow(self._render(statement), *values)
+        return found
+
+    async def value(self, statement: str, *values: Any) -> Any:
+        """Return the first column of the first row, ``None`` without one."""
+        return await self.connection.fetchval(self._render(statement), *values)
+
+    async def run(self, script: str) -> None:
+        """Run statements without parameters, separated by semicolons."""
+        await self.connection.execute(self._render(script))
+
+    async def apply(self, statement: str, *values: Any) -> None:
+        """Run a statement whose only answer is the id of its transaction."""
+        self.xid = await self.value(statement, *values)
+
+    async def write(self, statement: str, *values: Any) -> int:
+        """Run an INSERT, UPDATE or DELETE; return how many rows it wrote."""
+        counted = _COUNTED.replace("STATEMENT", statement)
+        found = await self.row(counted, *values)
+        assert found is not None  # noqa: S101 - an aggregate has one row
+        self.xid = found[1]
+        count: int = found[0]
+        return count
+
+
+@final
+class Connections:
+    """Up to ``size`` connections, opened when they are needed.
+
+    Args:
+        dsn: the connection string, as asyncpg takes it.
+        schema: a valid identifier.
+        size: how many calls may be under way at once.
+        label: the store as people see it.
+    """
+
+    def __init__(self, dsn: str, *, schema: str, size: int, label: str) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._label = label
+        self._loop: Final[DriverLoop] = driver_loop()
+        self._slots = anyio.Semaphore(size, fast_acquire=True)
+        self._idle: list[Any] = []
+        self._others: set[Any] = set()
+        self._rendered: dict[str, str] = {}
+        self._closed = False
+        self.is_pooled = False
+        """Whether a pooler stands between us and the server, so that sessions cannot be counted on."""
+
+    @property
+    def loop(self) -> DriverLoop:
+        """Where the driver runs."""
+        return self._loop
+
+    # -- in the scheduler's loop -------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Make the first connection, and see what it leads to.
+
+        Raises:
+            StoreUnavailableError: the server cannot be reached.
+        """
+        try:
+            await self._loop.run_cancellable(self._open)
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from connecting
+            raise translated(self._label, error) from _shown(error)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        with anyio.move_on_after(CONNECT_S, shield=True):
+            try:
+                await self._loop.run(self._close)
+            finally:
+                await self._loop.close()  # noqa: ASYNC102 - shielded and bounded above
+
+    async def transact(self, operation: Operation[T], *, rows: int = 0) -> T:
+        """Do something in one transaction, whole or not at all.
+
+        Args:
+            operation: what to do.
+            rows: of how many rows, for the deadline.
+
+        Raises:
+            StoreUnavailableError: it was not done; `UnknownFateError`: nobody can tell yet.
+            Whatever the operation raises; it was not done then.
+        """
+        return await self._call(partial(self._transact, operation, DEADLINE_S + rows / ROWS_A_SECOND))
+
+    async def ask(self, operation: Operation[T], *, rows: int = 0) -> T:
+        """Run statements that each commit by themselves, and may be repeated when the connection is lost.
+
+        Raises:
+            StoreUnavailableError: it is not known whether they were done; repeating them does no harm.
+        """
+        return await self._call(partial(self._ask, operation, DEADLINE_S + rows / ROWS_A_SECOND))
+
+    async def fate_of(self, xid: str) -> bool | None:
+        """Tell whether a transaction was committed; ``None`` while it is not decided.
+
+        Raises:
+            StoreUnavailableError: the server cannot be reached.
+        """
+        return await self.ask(partial(_fate, xid))
+
+    async def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        if self._closed:
+            raise StoreUnavailableError(f"the job store {self._label!r} is not open; call open() first")
+        try:
+            async with self._slots:
+                return await self._loop.run(work)
+        except anyio.ClosedResourceError as error:
+            raise StoreUnavailableError(f"the job store {self._label!r} was closed during the call") from error
+
+    # -- in the driver's loop ----------------------------------------------------------------
+
+    async def connect(self) -> Any:
+        """Return a new connection, which the caller has to close; `close` does so as well."""
+        connection: Any = await asyncpg.connect(
+            self._dsn,
+            timeout=CONNECT_S,
+            # Behind a pooler a prepared statement may be asked of a server that never saw it.
+            statement_cache_size=0 if self.is_pooled else 200,
+            max_cached_statement_lifetime=0,
+            server_settings={"application_name": "asyncsched"},
+        )
+        self._others.add(connection)
+        return connection
+
+    def discard(self, connection: Any) -> None:
+        """Close a connection at once, without a word to the server."""
+        self._others.discard(connection)
+        connection.terminate()
+
+    async def _open(self) -> None:
+        self.is_pooled = True
+        connection = await self.connect()
+        self.is_pooled = await connection.fetchval(_PROBE) != connection.get_server_pid()
+        if self.is_pooled:
+            self._idle.append(connection)
+        else:
+            self._others.discard(connection)
+            await connection.close(timeout=CONNECT_S)
+
+    async def _close(self) -> None:
+        connections, self._idle = list(self._others), []
+        self._others.clear()
+        for connection in connections:
+            try:
+                await connection.close(timeout=1.0)
+            except Exception:  # noqa: BLE001 - the server may be gone
+                connection.terminate()
+
+    def render(self, statement: str) -> str:
+        """Return a statement with the schema's name in it."""
+        found = self._rendered.get(statement)
+        if found is None:
+            found = self._rendered[statement] = statement.replace("SCHEMA.", f'"{self._schema}".')
+        return found
+
+    async def _transact(self, operation: Operation[T], seconds: float) -> T:
+        result: T
+        for left in reversed(range(TRIES)):
+            try:
+                return await within(seconds, self._once(operation, seconds))
+            except _LostInCommitError as lost:
+                result = await self._resolve(lost)
+                return result
+            except Exception as error:  # noqa: BLE001 - raised unless it is worth another try
+                if not (left and is_conflict(error)):
+                    raise self._reported(error) from _shown(error)
+        raise AssertionError
+
+    def _reported(self, error: BaseException) -> BaseException:
+        """Return what the caller is told: its own errors as they are."""
+        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError | OSError):
+            return translated(self._label, error)
+        return error
+
+    async def _once(self, operation: Operation[T], seconds: float) -> T:
+        connection = await self._begun(_BEGIN.format(milliseconds=round(seconds * 1000)))
+        transaction = Transaction(connection, self.render)
+        try:
+            result = await operation(transaction)
+        except BaseException as error:
+            await self._roll_back(connection, error)  # noqa: ASYNC102 - awaits nothing when cancelled
+            raise
+        try:
+            await connection.execute("COMMIT")
+        except BaseException as error:
+            self.discard(connection)
+            if is_lost(error):
+                raise _LostInCommitError(transaction.xid, result, error) from None
+            raise
+        self._idle.append(connection)
+        return result
+
+    async def _begun(self, begin: str) -> Any:
+        """Return a connection within a new transaction; idle ones may have died meanwhile."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                await connection.execute(begin)
+            except BaseException as error:
+                self.discard(connection)
+                self._forget_idle()
+                if isinstance(error, Exception) and is_lost(error) and not isinstance(error, TimeoutError):
+                    break
+                raise
+            return connection
+        connection = await self.connect()
+        try:
+            await connection.execute(begin)
+        except BaseException:
+            self.discard(connection)
+            raise
+        return connection
+
+    async def _roll_back(self, connection: Any, error: BaseException) -> None:
+        if is_lost(error) or is_read_only(error):
+            self.discard(connection)
+            self._forget_idle()
+            return
+        try:
+            await connection.execute("ROLLBACK")
+        except BaseException:
+            self.discard(connection)
+            raise
+        self._idle.append(connection)
+
+    def _forget_idle(self) -> None:
+        """Close the idle connections: what ended one of them has probably ended them all."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            self.discard(connection)
+
+    async def _ask(self, operation: Operation[T], seconds: float) -> T:
+        for left in (1, 0):
+            try:
+                return await within(seconds, self._asked(operation))
+            except Exception as error:  # noqa: BLE001 - raised unless it is worth another try
+                # A pooler may have taken the connection that a statement was prepared on.
+                is_worth_it = is_conflict(error) or (is_lost(error) and not isinstance(error, TimeoutError))
+                if not (left and is_worth_it):
+                    raise self._reported(error) from _shown(error)
+        raise AssertionError
+
+    async def _asked(self, operation: Operation[T]) -> T:
+        connection = self._idle.pop() if self._idle else await self.connect()
+        try:
+            result = await operation(Transaction(connection, self.render))
+        except BaseException as error:
+            if is_lost(error) or is_read_only(error):
+                self.discard(connection)
+                self._forget_idle()
+            else:
+                self._idle.append(connection)
+            raise
+        self._idle.append(connection)
+        return result
+
+    # -- lost replies ------------------------------------------------------------------------
+
+    async def _resolve(self, lost: _LostInCommitError) -> Any:
+        """Return the result of a transaction whose commit was not answered, if it was committed."""
+        self._forget_idle()
+        if lost.xid is None:  # nothing was written, or what was may be repeated
+            raise translated(self._label, lost.reason) from _shown(lost.reason)
+        try:
+            is_committed = await within(RESOLVE_S, self._decided(lost.xid))
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from being found out
+            raise UnknownFateError(self._label, lost.xid, lost.result) from _shown(error)
+        if is_committed:
+            return lost.result
+        raise translated(self._label, lost.reason) from _shown(lost.reason)
+
+    async def _decided(self, xid: str) -> bool:
+        while True:
+            try:
+                fate = await self._asked(partial(_fate, xid))
+            except Exception as error:
+                if not is_lost(error):
+                    raise
+                fate = None
+            if fate is not None:
+                return fate
+            await driver_sleep(0.1)
+
+
+async def _fate(xid: str, transaction: Transaction) -> bool | None:
+    status = await transaction.value(_FATE, xid)
+    return None if status == "in progress" else status == "committed"
+
+
+def _shown(error: BaseException) -> BaseException | None:
+    """Return the error as a cause to be shown; those of a connection string may repeat its password."""
+    return None if isinstance(error, asyncpg.exceptions.ClientConfigurationError) else error

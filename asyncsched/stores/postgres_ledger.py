@@ -1,0 +1,99 @@
+"""Operations over the ledger: look up, prune."""
+
+# ruff: noqa: S608 - statements are joined from constants of this package, and every value is bound
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from asyncsched.run import RunRecord, RunState
+from asyncsched.stores.postgres_connections import Transaction
+from asyncsched.stores.postgres_firing import read_clock
+from asyncsched.stores.postgres_session import RUN, Session, storable_only
+
+__all__ = ["get_run", "prune", "query_runs"]
+
+_OVER: Final = "state NOT IN ('pending', 'running')"
+_GET: Final = f"SELECT {RUN} FROM SCHEMA.runs r WHERE r.id = $1"
+_OVERFULL: Final = (
+    "SELECT j.id FROM (SELECT job_id, count(*) AS length FROM SCHEMA.runs GROUP BY job_id) r "
+    "JOIN SCHEMA.jobs j ON j.id = r.job_id WHERE r.length > j.keep_runs"
+)
+_PRUNE_JOBS: Final = (
+    "DELETE FROM SCHEMA.runs WHERE id IN (SELECT x.id FROM unnest($1::text[]) AS t(id) "
+    "JOIN SCHEMA.jobs j ON j.id = t.id CROSS JOIN LATERAL (SELECT r.id FROM SCHEMA.runs r "
+    f"WHERE r.job_id = j.id AND r.{_OVER} ORDER BY r.revision DESC, r.fire_time DESC OFFSET j.keep_runs) x "
+    "WHERE j.keep_runs IS NOT NULL LIMIT $2)"
+)
+_PRUNE_OLD: Final = (
+    f"DELETE FROM SCHEMA.runs WHERE id IN (SELECT id FROM SCHEMA.runs WHERE fire_time < $1 AND {_OVER} "
+    "AND coalesce(finished_at, fire_time) < $1 ORDER BY fire_time LIMIT $2)"
+)
+_JOBS_A_STEP: Final = 500
+
+
+async def get_run(transaction: Transaction, session: Session, run_id: str) -> RunRecord | None:
+    """See `JobStore.get_run`."""
+    row = await transaction.row(_GET, run_id) if storable_only([run_id]) else None
+    return None if row is None else session.runs.read_anyhow(row)
+
+
+async def query_runs(
+    transaction: Transaction,
+    session: Session,
+    job_id: str | None,
+    state: RunState | None,
+    since: int | None,
+    at: int | None,
+    limit: int,
+) -> list[RunRecord]:
+    """See `JobStore.query_runs`."""
+    if job_id is not None and not storable_only([job_id]):
+        return []
+    conditions = {
+        "r.job_id = {}": job_id,
+        "r.state = {}": state,
+        "r.fire_time >= {}": since,
+        "r.fire_time <= {}": at,
+        "coalesce(r.until, r.fire_time) >= {}": at,
+    }
+    asked: dict[str, Any] = {text: value for text, value in conditions.items() if value is not None}
+    where = " AND ".join(text.format(f"${number}") for number, text in enumerate(asked, 1)) or "true"
+    statement = f"SELECT {RUN} FROM SCHEMA.runs r WHERE {where} ORDER BY r.fire_time DESC, r.number DESC LIMIT ${len(asked) + 1}"
+    rows = await transaction.rows(statement, *asked.values(), limit)
+    return [session.runs.read_anyhow(row) for row in rows]
+
+
+async def prune(ask: Callable[..., Coroutine[Any, Any, Any]], session: Session, history: int | None, limit: int) -> int:
+    """See `JobStore.prune`.
+
+    Args:
+        ask: runs an operation whose statements commit by themselves.
+        session: of the store.
+        history: how long what is over is kept, in microseconds.
+        limit: how many rows are removed at most.
+    """
+    if not session.swept:  # once: what earlier processes left behind
+        session.touched.update(await ask(_overfull))
+        session.swept = True
+    removed, touched = 0, list(session.touched)
+    while touched and removed < limit:
+        step = touched[:_JOBS_A_STEP]
+        removed += await ask(_delete, _PRUNE_JOBS, step, limit - removed)
+        if removed < limit:
+            session.touched.difference_update(step)
+            del touched[:_JOBS_A_STEP]
+    if history is not None and removed < limit:
+        removed += await ask(_delete_old, history, limit - removed)
+    return removed
+
+
+async def _overfull(transaction: Transaction, _session: Session) -> list[str]:
+    return [row[0] for row in await transaction.rows(_OVERFULL)]
+
+
+async def _delete(transaction: Transaction, _session: Session, statement: str, what: Any, limit: int) -> int:
+    return await transaction.write(statement, what, limit)
+
+
+async def _delete_old(transaction: Transaction, session: Session, history: int, limit: int) -> int:
+    return await transaction.write(_PRUNE_OLD, await read_clock(transaction, session) - history, limit)

@@ -1,0 +1,215 @@
+"""Statements that write jobs and runs, many rows at a time."""
+
+# ruff: noqa: S608 - statements are joined from constants of this package, and every value is bound
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from asyncsched.job import JobRecord
+from asyncsched.run import RunRecord
+from asyncsched.stores.postgres_connections import Transaction
+from asyncsched.stores.postgres_session import Session, Stored, columns, transposed
+from asyncsched.stores.sql import FRESH_RUN_COLUMNS, RUN_COLUMNS, Row, is_fresh, same_definition, slots_of, storable
+from asyncsched.stores.sql_changes import require_whole, same_state
+
+__all__ = [
+    "PARK",
+    "RUN_TYPES",
+    "delete_finished",
+    "delete_jobs",
+    "insert_runs",
+    "run_values",
+    "unnested",
+    "write_claim",
+    "write_jobs",
+]
+
+_FRESH_TYPES: Final = (
+    "text[], text[], bigint[], bigint[], bigint[], text[], text[], bigint[], bigint[], text[], bigint[], bigint[]"
+)
+RUN_TYPES: Final = (
+    "text[], text[], bigint[], bigint[], bigint[], text[], text[], bigint[], bigint[], text[], bigint[], bigint[], "
+    "bigint[], bigint[], text[], bytea[], bytea[], bytea[], bytea[], bigint[]"
+)
+_FRESH_WIDTH: Final = len(FRESH_RUN_COLUMNS) + 1
+_WIDTH: Final = len(RUN_COLUMNS) + 1
+
+
+def unnested(types: str, first: int = 1) -> str:
+    """Return ``unnest`` over parameters of these types, numbered from ``first``."""
+    return f"unnest({', '.join(f'${number}::{kind}' for number, kind in enumerate(types.split(', '), first))})"
+
+
+_INSERT_FRESH: Final = (
+    f"INSERT INTO SCHEMA.runs ({columns(FRESH_RUN_COLUMNS)}, priority) SELECT * FROM {unnested(_FRESH_TYPES)}"
+)
+_INSERT: Final = f"INSERT INTO SCHEMA.runs ({columns(RUN_COLUMNS)}, priority) SELECT * FROM {unnested(RUN_TYPES)}"
+_UNLESS_KNOWN: Final = " ON CONFLICT (id) DO NOTHING"
+_INSTANTS: Final = (
+    "UPDATE SCHEMA.jobs j SET next_fire = d.next_fire, due_at = d.due_at, last_fire = d.last_fire "
+    "FROM {} AS d(number, next_fire, due_at, last_fire) WHERE j.number = d.number"
+)
+_UPDATE_INSTANTS: Final = _INSTANTS.format(unnested("bigint[], bigint[], bigint[], bigint[]"))
+# One statement, one round trip: what nearly every claim writes.
+_CLAIM: Final = (
+    f"WITH started AS ({_INSERT_FRESH}), "
+    f"advanced AS ({_INSTANTS.format(unnested('bigint[], bigint[], bigint[], bigint[]', _FRESH_WIDTH + 1))}) "
+    "SELECT pg_current_xact_id()::text"
+)
+_UPDATE_STATE: Final = (
+    "UPDATE SCHEMA.jobs j SET next_fire = d.next_fire, due_at = d.due_at, last_fire = d.last_fire, "
+    "revision = d.revision, version = d.version, state = d.state, reason = d.reason, paused_at = d.paused_at, "
+    "skip_until = d.skip_until FROM "
+    + unnested("bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], bigint[], bigint[]")
+    + " AS d(number, next_fire, due_at, last_fire, revision, version, state, reason, paused_at, skip_until) "
+    "WHERE j.number = d.number"
+)
+_UPDATE_DEFINITION: Final = (
+    "WITH state AS (UPDATE SCHEMA.jobs SET stamp = $2, priority = $3, slots = $4, keep_runs = $5, task = $6, "
+    "executor = $8 WHERE number = $1), "
+    "definition AS (UPDATE SCHEMA.definitions SET name = $7, trigger = $9, written = $10, policies = $11, "
+    "arguments = $12, tags = $13, metadata = $14, added_at = $15 WHERE number = $1) "
+    "SELECT pg_current_xact_id()::text"
+)
+_UPDATE_PRIORITY: Final = (
+    "UPDATE SCHEMA.runs SET priority = $1 WHERE job_id = $2 AND state = 'pending' AND priority <> $1"
+)
+_OVER_CANDIDATES: Final = (
+    "SELECT number FROM SCHEMA.jobs WHERE id = ANY($1::text[]) AND next_fire IS NULL AND state = 'active' "
+    "ORDER BY number FOR UPDATE"
+)
+# In a statement of its own: it sees what others committed before the locks were had.
+_DELETE_OVER: Final = (
+    "WITH gone AS (DELETE FROM SCHEMA.jobs j WHERE j.number = ANY($1::bigint[]) AND NOT EXISTS "
+    "(SELECT 1 FROM SCHEMA.runs r WHERE r.job_id = j.id AND r.state IN ('running', 'pending')) "
+    "RETURNING j.number, j.id), "
+    "defined AS (DELETE FROM SCHEMA.definitions d USING gone WHERE d.number = gone.number) "
+    "SELECT id, pg_current_xact_id()::text FROM gone ORDER BY number"
+)
+PARK: Final = (
+    f"UPDATE SCHEMA.jobs j SET state = 'parked', reason = d.reason, version = least(j.version, {2**63 - 2}) + 1 "
+    "FROM unnest($1::text[], $2::bigint[]) AS d(reason, number) WHERE j.number = d.number"
+)
+_DELETE: Final = (
+    "WITH defined AS (DELETE FROM SCHEMA.definitions WHERE number = ANY($1::bigint[])), "
+    "gone AS (DELETE FROM SCHEMA.jobs WHERE number = ANY($1::bigint[])) SELECT pg_current_xact_id()::text"
+)
+
+
+def _split_runs(
+    session: Session, runs: Iterable[RunRecord], priorities: Mapping[str, int]
+) -> tuple[list[Row], list[Row]]:
+    """Return rows of runs that have just been started or enqueued, and rows of the others."""
+    rows = session.runs
+    fresh: list[Row] = []
+    others: list[Row] = []
+    for run in runs:
+        priority = priorities.get(run.job_id, 0)
+        if is_fresh(run):
+            fresh.append((*rows.fresh_row(run), priority))
+        else:
+            others.append((*rows.row(run), priority))
+    return fresh, others
+
+
+def run_values(rows: Sequence[Row]) -> list[Sequence[Any]]:
+    """Return rows of `RUN_COLUMNS` and the priority, as the values of an insert."""
+    return transposed(rows, _WIDTH)
+
+
+async def insert_runs(
+    transaction: Transaction,
+    session: Session,
+    runs: Iterable[RunRecord],
+    priorities: Mapping[str, int],
+    *,
+    repeatable: bool = False,
+) -> None:
+    """Add rows to the ledger.
+
+    Args:
+        transaction: what it is part of.
+        session: of the store.
+        runs: what to add.
+        priorities: of their jobs, by id.
+        repeatable: pass over rows whose id is there: an earlier try of the same call added them.
+    """
+    fresh, others = _split_runs(session, runs, priorities)
+    suffix = _UNLESS_KNOWN if repeatable else ""
+    if fresh:
+        await transaction.write(_INSERT_FRESH + suffix, *transposed(fresh, _FRESH_WIDTH))
+    if others:
+        await transaction.write(_INSERT + suffix, *transposed(others, _WIDTH))
+
+
+async def write_claim(
+    transaction: Transaction,
+    session: Session,
+    changes: Sequence[tuple[Stored, JobRecord]],
+    runs: Sequence[RunRecord],
+    priorities: Mapping[str, int],
+) -> None:
+    """Write what was decided on due jobs."""
+    fresh, others = _split_runs(session, runs, priorities)
+    if fresh and not others and all(found.readable and same_state(found.job, job) for found, job in changes):
+        instants = [(found.number, job.next_fire, job.due_at, job.last_fire) for found, job in changes]
+        await transaction.apply(_CLAIM, *transposed(fresh, _FRESH_WIDTH), *transposed(instants, 4))
+        return
+    if fresh:
+        await transaction.write(_INSERT_FRESH, *transposed(fresh, _FRESH_WIDTH))
+    if others:
+        await transaction.write(_INSERT, *transposed(others, _WIDTH))
+    await write_jobs(transaction, session, changes)
+
+
+async def write_jobs(transaction: Transaction, session: Session, changes: Sequence[tuple[Stored, JobRecord]]) -> None:
+    """Write changed jobs over the stored ones; definitions only where they changed.
+
+    Raises:
+        SerializationError: the definition of a job that cannot be read would be overwritten in part.
+    """
+    instants: list[Row] = []
+    states: list[Row] = []
+    for found, job in changes:
+        times = found.number, job.next_fire, job.due_at, job.last_fire
+        if found.readable and same_state(found.job, job):
+            instants.append(times)
+        else:
+            reason = storable(job.reason)
+            states.append((*times, job.revision, job.version, job.state, reason, job.paused_at, job.skip_until))
+    if instants:
+        await transaction.write(_UPDATE_INSTANTS, *transposed(instants, 4))
+    if states:
+        await transaction.write(_UPDATE_STATE, *transposed(states, 10))
+    for found, job in changes:
+        if not same_definition(found.job, job):
+            await _redefine(transaction, session, found, job)
+
+
+async def _redefine(transaction: Transaction, session: Session, found: Stored, job: JobRecord) -> None:
+    require_whole(found, job)
+    policies = job.policies
+    policy = policies.priority, slots_of(policies), policies.keep_runs
+    definition = session.definitions.definition_row(job)
+    await transaction.apply(_UPDATE_DEFINITION, found.number, session.new_stamp(), *policy, *definition)
+    if found.job.policies.priority != policies.priority:
+        await transaction.write(_UPDATE_PRIORITY, policies.priority, job.id)
+
+
+async def delete_jobs(transaction: Transaction, numbers: Sequence[int]) -> None:
+    """Delete jobs; the ledger keeps their runs."""
+    await transaction.apply(_DELETE, numbers)
+
+
+async def delete_finished(transaction: Transaction, job_ids: Sequence[str]) -> list[str]:
+    """Delete those of the jobs that have neither another instant nor a run that is not over; return their ids.
+
+    A job that someone paused is theirs to look at, and one that cannot be read is never deleted.
+    """
+    numbers = [row[0] for row in await transaction.rows(_OVER_CANDIDATES, job_ids)]
+    if not numbers:
+        return []
+    rows = await transaction.rows(_DELETE_OVER, numbers)
+    if rows:
+        transaction.xid = rows[0][1]
+    return [row[0] for row in rows]

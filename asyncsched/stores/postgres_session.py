@@ -1,0 +1,163 @@
+"""What the operations of a PostgreSQL store work with: rows and records, what was decoded, the clock.
+
+Operations run in the driver's event loop, one after the other where they touch what is kept here.
+"""
+
+# ruff: noqa: S608 - statements are joined from constants of this package, and every value is bound
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+
+from asyncsched.clock import SystemClock
+from asyncsched.errors import SerializationError
+from asyncsched.job import JobRecord
+from asyncsched.stores.base import StoreContext
+from asyncsched.stores.postgres_connections import Transaction
+from asyncsched.stores.sql import RUN_COLUMNS, STATE_COLUMNS, Row
+from asyncsched.stores.sql_jobs import JobRows
+from asyncsched.stores.sql_runs import RunRows
+
+if TYPE_CHECKING:
+    from asyncsched.clock import Clock
+
+__all__ = ["DEFINITION", "NOW", "RUN", "STATE", "Session", "Stored", "columns", "storable_only", "transposed"]
+
+_CACHED_JOBS: Final = 16_384
+_CACHED_ARGUMENT_BYTES: Final = 2048
+_NO_DEFINITION: Final = (None,) * 10
+
+_real: Final = SystemClock()
+"""Between two readings of the server's clock real time passes, whatever clock the scheduler goes by."""
+
+
+def columns(names: Iterable[str], table: str = "") -> str:
+    """Return quoted column names, separated by commas."""
+    return ", ".join(f'{table}."{name}"' if table else f'"{name}"' for name in names)
+
+
+NOW: Final = "coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
+"""The store's time in microseconds: the server's, unless tests move it by the first parameter."""
+
+STATE: Final = f"j.number, j.stamp, {columns(STATE_COLUMNS, 'j')}"
+DEFINITION: Final = "j.number, j.task, d.name, j.executor, d.trigger, d.written, d.policies, d.arguments, d.tags, d.metadata, d.added_at"
+RUN: Final = columns(RUN_COLUMNS, "r")
+_DEFINITIONS: Final = (
+    f"SELECT {DEFINITION} FROM SCHEMA.jobs j JOIN SCHEMA.definitions d ON d.number = j.number "
+    "WHERE j.number = ANY($1::bigint[])"
+)
+_JOBS: Final = f"SELECT {STATE} FROM SCHEMA.jobs j WHERE j.id = ANY($1::text[])"
+_LOCK: Final = " ORDER BY j.number FOR UPDATE"
+
+
+class Stored(NamedTuple):
+    """A job as it was found: ``readable`` is false where ``job`` merely stands for it, parked with the reason."""
+
+    number: int
+    stamp: int | None
+    job: JobRecord
+    readable: bool
+
+
+def transposed(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
+    """Return rows as columns, as ``unnest`` takes them."""
+    return list(zip(*rows, strict=True)) if rows else [() for _ in range(width)]
+
+
+def storable_only(texts: Iterable[str]) -> list[str]:
+    """Leave out texts that no row can hold: nothing is found for them."""
+    return [text for text in texts if _is_storable(text)]
+
+
+@final
+class Session:
+    """One open store."""
+
+    def __init__(self, context: StoreContext, schema: str) -> None:
+        self.channel: str = schema
+        """What hints are sent over: the schema's name, as other schemas of the database have others."""
+        self.token: str = context.new_run_id()
+        """What tells our own hints from those of others."""
+        self.joined: set[str] = set()
+        """The ids of the nodes that joined through this store."""
+        self.clock: Clock = context.clock
+        self.new_run_id: Callable[[], str] = context.new_run_id
+        self.definitions: JobRows = JobRows(context.codec)
+        self.runs: RunRows = RunRows(context.codec)
+        self.touched: set[str] = set()
+        """Ids of jobs whose ledger grew since it was last pruned."""
+        self.swept = False
+        """Whether the ledger that was found at opening has been looked through for what to prune."""
+        self._decoded: dict[int, JobRecord] = {}
+        self._virtual = context.virtual_time
+        self._read_at: tuple[int, float] | None = None
+
+    # -- the clock ---------------------------------------------------------------------------
+
+    @property
+    def moved_clock(self) -> int | None:
+        """The time to tell the server, where tests move it; ``None``: it goes by its own."""
+        return self.clock.now_us() if self._virtual else None
+
+    def note_now(self, now: int) -> None:
+        """Take down what the server's clock says at this moment."""
+        self._read_at = now, _real.monotonic()
+
+    def estimate_now(self) -> int:
+        """Return the server's clock as last read, plus the time that has passed since."""
+        if self._virtual or self._read_at is None:
+            return self.clock.now_us()
+        now, at = self._read_at
+        return now + round((_real.monotonic() - at) * 1_000_000)
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    def new_stamp(self) -> int:
+        """Return a number that no other writing of a definition has."""
+        digest = blake2b(self.new_run_id().encode(), digest_size=8).digest()
+        return int.from_bytes(digest) >> 1
+
+    async def jobs(self, transaction: Transaction, job_ids: Sequence[str], *, lock: bool = False) -> dict[str, Stored]:
+        """Return these jobs by id; those that are not there are left out."""
+        rows = await transaction.rows(_JOBS + _LOCK if lock else _JOBS, storable_only(job_ids))
+        return {stored.job.id: stored for stored in await self.load(transaction, rows)}
+
+    async def load(self, transaction: Transaction, rows: Sequence[Row]) -> list[Stored]:
+        """Return the jobs of rows of `STATE`, reading definitions that are not known yet."""
+        decoded = self._decoded
+        unknown = [row[0] for row in rows if row[1] not in decoded]
+        definitions: dict[int, Row] = {}
+        if unknown:
+            definitions = {row[0]: row[1:] for row in await transaction.rows(_DEFINITIONS, unknown)}
+        return [self._stored(row, decoded.get(row[1]), definitions.get(row[0])) for row in rows]
+
+    def _stored(self, row: Row, known: JobRecord | None, definition: Row | None) -> Stored:
+        number, stamp, state = row[0], row[1], row[2:]
+        try:
+            if known is not None:
+                return Stored(number, stamp, self.definitions.with_state(known, state), readable=True)
+            job = self.definitions.job(state, definition or _NO_DEFINITION)
+        except SerializationError as error:
+            return Stored(number, None, self.definitions.unreadable(state, definition, str(error)), readable=False)
+        size = 0 if definition is None else len(definition[6])
+        return Stored(number, stamp if size <= _CACHED_ARGUMENT_BYTES else None, job, readable=True)
+
+    def remember(self, stored: Stored) -> None:
+        """Keep a decoded definition: the job will be back."""
+        if stored.stamp is None or stored.stamp in self._decoded:
+            return
+        if len(self._decoded) >= _CACHED_JOBS:
+            self._decoded.clear()
+        self._decoded[stored.stamp] = stored.job
+
+
+def _is_storable(text: str) -> bool:
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
