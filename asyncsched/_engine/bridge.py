@@ -1,8 +1,7 @@
 """The sole importer of asyncio and trio.
 
-Four things need the loop underneath anyio: a host task that belongs to nobody's cancel scope,
-a call into the loop from a foreign thread that does not block that thread, telling the loops
-apart, and a loop for asyncio-only drivers. trio is touched only if the application imported it.
+What needs the loop underneath anyio: host tasks in nobody's cancel scope, calls from threads that do not
+wait, telling the loops apart, asyncio-only drivers. trio is touched only if the application imported it.
 """
 
 import asyncio
@@ -13,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar, cast, final
+from typing import Any, Final, Generic, Literal, TypeVar, cast, final
 
 import anyio
 import anyio.lowlevel
@@ -24,7 +23,6 @@ from asyncsched.errors import SchedulerStateError
 __all__ = [
     "DriverLoop",
     "Reply",
-    "SoonCaller",
     "WorkerThread",
     "driver_loop",
     "driver_sleep",
@@ -39,9 +37,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-_CLOSE_S: Final = 3.0
-_DRIVER_THREAD: Final = "asyncsched-driver"
 
 _hosts: Final[set[asyncio.Task[None]]] = set()
 
@@ -58,9 +53,7 @@ def loop_name() -> Literal["asyncio", "trio"]:
 def loop_identity() -> object:
     """Return something that is the same for every call within one event loop, and cheap."""
     if loop_name() == "trio":
-        import trio  # noqa: PLC0415 - the application's choice, not ours
-
-        return trio.lowlevel.current_trio_token()
+        return sys.modules["trio"].lowlevel.current_trio_token()
     return asyncio.get_running_loop()
 
 
@@ -72,16 +65,9 @@ def leave_loop(context: Context) -> None:
 
 
 def spawn_host(main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-    """Start a task that belongs to no cancel scope and no task group of the caller's.
-
-    Args:
-        main: must not let an exception out, save the cancellation that ends the loop itself.
-        name: the task's name.
-    """
+    """Start a task in none of the caller's scopes; it must let out nothing but the cancellation that ends the loop."""
     if loop_name() == "trio":
-        import trio  # noqa: PLC0415 - the application's choice, not ours
-
-        trio.lowlevel.spawn_system_task(main, name=name)
+        sys.modules["trio"].lowlevel.spawn_system_task(main, name=name)
         return
     task = asyncio.get_running_loop().create_task(main(), name=name)
     _hosts.add(task)
@@ -116,19 +102,13 @@ async def forgive_native_cancellations() -> None:
         task.uncancel()
 
 
-class SoonCaller(Protocol):
-    """Calls a function in a loop, soon, without waiting for it; silently dropped when the loop is gone."""
-
-    def __call__(self, func: Callable[..., object], /, *args: Any) -> None: ...
-
-
-def soon_from_threads() -> SoonCaller:
-    """Return the current loop's way to be called from foreign threads."""
+def soon_from_threads() -> Callable[..., None]:
+    """Return what calls a function in the current loop, soon, from any thread; dropped when the loop is gone."""
     loop: Any = loop_identity()
     return _unless_gone(loop.run_sync_soon if loop_name() == "trio" else loop.call_soon_threadsafe)
 
 
-def _unless_gone(enter: Callable[..., object]) -> SoonCaller:
+def _unless_gone(enter: Callable[..., object]) -> Callable[..., None]:
     def soon(func: Callable[..., object], /, *args: Any) -> None:
         with contextlib.suppress(RuntimeError):  # trio's RunFinishedError is one, and a closed loop raises it
             enter(func, *args)
@@ -169,12 +149,9 @@ class Reply(Generic[T]):
 
     def answer(self) -> T:
         """Return the answer, or raise it; there must be one."""
-        try:
-            if self.error is not None:
-                raise self.error
-            return cast("T", self._value)
-        finally:
-            del self  # the traceback of the error would lead back to the error
+        if self.error is not None:
+            raise self.error
+        return cast("T", self._value)
 
 
 @final
@@ -191,12 +168,9 @@ class WorkerThread:
         self._thread.start()
 
     def submit(self, func: Callable[[], T], then: Callable[[], object] | None = None) -> Reply[T]:
-        """Queue a call.
+        """Queue a call, whose outcome is the reply's, whatever it raises.
 
-        Args:
-            func: runs in the thread; whatever it raises is the reply's.
-            then: is called in the loop's thread when the reply is there, whether or not somebody still
-                waits for it; it must not raise.
+        ``then``, which must not raise, is called in the loop's thread when the reply is there, waited for or not.
         """
         reply: Reply[T] = Reply()
 
@@ -226,14 +200,13 @@ class WorkerThread:
     def _main(self) -> None:
         while (item := self._queue.get()) is not None:
             func, settle = item
-            value: Any = None
-            error: BaseException | None = None
+            outcome: tuple[Any, BaseException | None]
             try:
-                value = func()
+                outcome = func(), None
             except BaseException as raised:  # noqa: BLE001 - user code may raise anything; the caller gets it
-                error = raised
-            self._soon(settle, value, error)
-            del item, func, settle, value, error  # an idle thread keeps nothing of the last job alive
+                outcome = None, raised
+            self._soon(settle, *outcome)
+            del item, func, settle, outcome  # an idle thread keeps nothing of the last job alive
 
 
 async def within(seconds: float, operation: Coroutine[Any, Any, T]) -> T:
@@ -248,11 +221,7 @@ async def driver_sleep(seconds: float) -> None:
 
 
 def driver_loop() -> "DriverLoop":
-    """Return where coroutines of an asyncio-only driver run when the current loop is the scheduler's.
-
-    On asyncio that is the current loop. On trio it is an asyncio loop in a daemon thread, which the
-    first call starts and `DriverLoop.close` ends.
-    """
+    """Return where an asyncio-only driver lives: the current loop, or under trio one of ours in a daemon thread."""
     return DriverLoop(asyncio.get_running_loop() if loop_name() == "asyncio" else None)
 
 
@@ -262,12 +231,11 @@ class DriverLoop:
 
     def __init__(self, own: asyncio.AbstractEventLoop | None) -> None:
         self._own = self._loop = own
-        self._process = process_id()
         self._soon = soon_from_threads() if own is None else _unless_gone(own.call_soon)
+        self._process = process_id()
         self._thread: threading.Thread | None = None
-        self._stop, self._ended = asyncio.Event(), Reply[None]()
-        self._closed = False
-        self._pending: set[Reply[Any]] = set()  # the scheduler's loop's
+        self._stop, self._ended, self._closed = asyncio.Event(), Reply[None](), False
+        self._pending: dict[Reply[Any], Callable[[], object]] = {}  # wakes the caller; the scheduler's loop's
         self._tasks: dict[Reply[Any], asyncio.Task[Any]] = {}  # the driver's loop's
 
     async def run(self, operation: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -303,16 +271,16 @@ class DriverLoop:
 
         An operation that withstands for 3 seconds is left behind, with the thread if there is one.
         """
-        first, self._closed = not self._closed, True
         try:
-            with anyio.move_on_after(_CLOSE_S, shield=True):
-                await self._end(first=first and self._loop is not None)
+            with anyio.move_on_after(3.0, shield=True):
+                await self._end()
         finally:
             self._thread = None
             self._over()
 
-    async def _end(self, *, first: bool) -> None:
-        if process_id() != self._process:
+    async def _end(self) -> None:
+        first, self._closed = not self._closed, True
+        if self._loop is None or self._process != process_id():
             return
         if first:
             self._enter(self._cancel, *self._pending)
@@ -324,23 +292,30 @@ class DriverLoop:
 
     async def _call(self, operation: Callable[[], Coroutine[Any, Any, T]], *, forward: bool) -> T:
         await anyio.lowlevel.checkpoint_if_cancelled()
-        self._check()
+        if self._closed or process_id() != self._process:
+            raise self._refusal()
         reply = Reply[T]()
-        self._pending.add(reply)
         try:
             self._enter(self._begin, operation, reply)
-            await self._outlast(reply, forward=forward)
+            self._pending[reply] = bool  # does nothing: `_outlast` waits for the reply itself
+            await (self._parked(reply) if self._own is None and not forward else self._outlast(reply, forward=forward))
             if isinstance(reply.error, asyncio.CancelledError):
-                raise anyio.ClosedResourceError if self._closed else RuntimeError("the operation cancelled itself")
+                raise self._refusal()
             return reply.answer()
         finally:
-            del reply  # an error's traceback would lead back to it
+            reply.error = None  # its traceback leads to this frame
 
-    def _check(self) -> None:
+    def _refusal(self) -> Exception:
         if process_id() != self._process:
-            raise SchedulerStateError("the loop of the driver belongs to the parent process: make one after the fork")
-        if self._closed:
-            raise anyio.ClosedResourceError
+            return SchedulerStateError("a driver loop cannot be used in a forked process: make one there")
+        return anyio.ClosedResourceError() if self._closed else RuntimeError("the operation cancelled itself")
+
+    async def _parked(self, reply: Reply[Any]) -> None:
+        """Wait for the end on trio, where a cancellation can be refused: the quick way."""
+        import trio  # noqa: PLC0415 - the application's choice, not ours
+
+        self._pending[reply] = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
     async def _outlast(self, reply: Reply[Any], *, forward: bool) -> None:
         """Wait for the end; raise the cancellation that wins over the outcome."""
@@ -364,9 +339,10 @@ class DriverLoop:
             func(*args)
             return
         if self._loop is None:
-            self._loop = _new_loop()
-            self._thread = threading.Thread(target=partial(self._main, self._loop), name=_DRIVER_THREAD, daemon=True)
+            loop = _new_loop()
+            self._thread = threading.Thread(target=self._main, args=(loop,), name="asyncsched-driver", daemon=True)
             self._thread.start()
+            self._loop = loop
         context = copy_context()
         leave_loop(context)
         with contextlib.suppress(RuntimeError):  # it has ended, and `_over` is on its way
@@ -388,19 +364,19 @@ class DriverLoop:
     def _finish(self, reply: Reply[Any], task: asyncio.Task[Any]) -> None:
         del self._tasks[reply]
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
-        (self._settle if self._own else partial(self._soon, self._settle))(reply, value, error)
+        answer = partial(self._soon, self._settle) if self._own is None else self._settle
+        answer(reply, value, error)
 
     def _settle(self, reply: Reply[Any], value: Any, error: BaseException | None) -> None:
-        if reply in self._pending:  # not given up by `close`
-            self._pending.discard(reply)
+        if (wake := self._pending.pop(reply, None)) is not None:  # not given up by `close`
             reply.settle(value, error)
+            wake()
 
     def _cancel(self, *replies: Reply[Any]) -> None:
         for task in filter(None, map(self._tasks.get, replies)):
             task.cancel()
 
-    def _over(self) -> None:
-        """Give up what is pending. In the scheduler's loop."""
+    def _over(self) -> None:  # in the scheduler's loop
         self._closed = True
         for reply in tuple(self._pending):
             self._settle(reply, None, asyncio.CancelledError())
