@@ -1,10 +1,10 @@
 """Measure asyncsched beside its peers, on the same work, in turns.
 
-    python benchmarks/run.py [--quick] [--only QUESTION ...] [--store memory|sqlite]
+    python benchmarks/run.py [--quick] [--only QUESTION ...] [--store memory|sqlite|postgres ...]
                              [--system NAME ...] [--repeat N] [--json FILE]
 
 Each measurement is a process of its own, in an environment of its own that is made under ``.bench/``
-on the first run. The table goes to standard output, progress to standard error, JSON lines to the
+on the first run. For PostgreSQL a private server is started, as it comes. The table goes to standard output, progress to standard error, JSON lines to the
 file. The exit code is 1 when a measurement failed.
 """
 
@@ -16,15 +16,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import environments, questions, report
 from benchmarks.questions.base import METRICS
-from benchmarks.systems import ENVIRONMENT_OF, SYSTEMS
+from benchmarks.server import private_server
+from benchmarks.systems import SYSTEMS
 
-_DEFAULT_SYSTEMS: Final = ("asyncsched", "apscheduler3", "apscheduler4", "floor")
+_NOT_BY_DEFAULT: Final = ("asyncsched-uvloop", "asyncsched-trio")
+_DEFAULT_STORES: Final = ("memory", "sqlite")
 _TIME_LIMIT: Final = 900.0
 
 
@@ -50,18 +53,21 @@ def _turns(arguments: argparse.Namespace) -> Iterator[_Turn]:
     for name in arguments.only or questions.QUESTIONS:
         question = questions.load(name)
         for store in question.STORES:
-            if arguments.store not in (None, store):
+            if store not in arguments.store:
                 continue
+            able = [s for s in arguments.system if question.NEEDS in SYSTEMS[s].able and store in SYSTEMS[s].stores]
             for number, case in enumerate(question.cases(quick=arguments.quick)):
                 for turn in range(arguments.repeat or (1 if arguments.quick else question.ROUNDS)):
-                    for system in arguments.system:
+                    for system in able:
                         yield _Turn(name, store, number, case.label, system, turn)
 
 
-def _measure(turn: _Turn, python: Path, *, quick: bool) -> dict[str, Any] | None:
+def _measure(turn: _Turn, python: Path, server: str | None, *, quick: bool) -> dict[str, Any] | None:
     command = [str(python), "-m", "benchmarks.worker", turn.system, turn.question, turn.store, str(turn.case)]
     if quick:
         command.append("--quick")
+    if server is not None:
+        command += ["--server", server]
     try:
         done = subprocess.run(
             command, cwd=environments.ROOT, capture_output=True, text=True, timeout=_TIME_LIMIT, check=False
@@ -101,13 +107,13 @@ def _gather(gathered: _Gathered, turn: _Turn, answer: dict[str, Any] | None) -> 
     return ", ".join(f"{value:,.4g} {metric}" for metric, value in answer["figures"].items())
 
 
-def _run(arguments: argparse.Namespace, pythons: dict[str, Path]) -> _Gathered:
+def _run(arguments: argparse.Namespace, pythons: dict[str, Path], server: str | None) -> _Gathered:
     gathered = _Gathered()
     for turn in _turns(arguments):
         what = f"{turn.question} {turn.store}, {turn.label}, {turn.system}"
         begun = time.monotonic()
         try:
-            answer = _measure(turn, pythons[turn.system], quick=arguments.quick)
+            answer = _measure(turn, pythons[turn.system], server, quick=arguments.quick)
             outcome = _gather(gathered, turn, answer)
         except RuntimeError as error:
             outcome = f"FAILED: {error}"
@@ -141,32 +147,44 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smaller sizes and shorter windows; one round")
     parser.add_argument("--only", action="append", choices=questions.QUESTIONS, help="ask this question only")
-    parser.add_argument("--store", choices=("memory", "sqlite"), help="on this store only")
+    stores = ("memory", "sqlite", "postgres")
+    parser.add_argument("--store", action="append", choices=stores, help="on this store only (memory and SQLite)")
     parser.add_argument("--system", action="append", choices=tuple(SYSTEMS), help="this system only")
     parser.add_argument("--repeat", type=int, help="rounds of every question (3 or 1; 1 with --quick)")
     parser.add_argument("--json", type=Path, help="write JSON lines to this file")
     arguments = parser.parse_args()
-    arguments.system = arguments.system or list(_DEFAULT_SYSTEMS)
+    arguments.store = arguments.store or list(_DEFAULT_STORES)
+    arguments.system = arguments.system or [name for name in SYSTEMS if name not in _NOT_BY_DEFAULT]
     return arguments
 
 
 def main() -> int:
     """Measure what was asked for; return the exit code."""
     arguments = _arguments()
-    pythons: dict[str, Path] = {}
-    versions: dict[str, dict[str, str]] = {}
-    for system in arguments.system:
-        environment = ENVIRONMENT_OF[system]
-        pythons[system] = environments.prepare(environment)
-        versions[environment] = environments.versions(environment)
+    asked = {turn.system for turn in _turns(arguments)}
+    arguments.system = [system for system in arguments.system if system in asked]
+    pythons = {system: environments.prepare(SYSTEMS[system].environment) for system in arguments.system}
+    versions = {
+        environment: environments.versions(environment)
+        for environment in dict.fromkeys(SYSTEMS[system].environment for system in arguments.system)
+    }
     for environment, found in versions.items():
         print(f"{environment}: " + ", ".join(f"{name} {version}" for name, version in found.items()))
-    print(f"machine: {platform.machine()}, {platform.system()}, {_cores()} cores\n", flush=True)
-    gathered = _run(arguments, pythons)
+    print(f"machine: {platform.machine()}, {platform.system()}, {_cores()} cores", flush=True)
+    with private_server() if "postgres" in arguments.store else nullcontext() as server:
+        if server is not None:
+            print("server: " + ", ".join(f"{name} {value}" for name, value in server.settings.items()))
+        print(flush=True)
+        gathered = _run(arguments, pythons, None if server is None else server.dsn)
     summaries = report.summarise(gathered.measured)
     _print(gathered, summaries, arguments)
     if arguments.json is not None:
-        header = {"kind": "versions", "cores": _cores(), "environments": versions}
+        header = {
+            "kind": "versions",
+            "cores": _cores(),
+            "environments": versions,
+            "server": None if server is None else server.settings,
+        }
         _write(arguments.json, gathered, summaries, header)
     return 1 if gathered.failed else 0
 

@@ -13,12 +13,17 @@ __all__ = ["REQUIREMENTS", "ROOT", "prepare", "versions"]
 ROOT: Final = Path(__file__).resolve().parent.parent
 _HOME: Final = ROOT / ".bench"
 
+_ON_SERVER: Final = ("asyncpg>=0.31", "psycopg[binary]>=3.2,<4")
+"""What a worker asks a PostgreSQL server with, whatever the system in it does."""
+
 REQUIREMENTS: Final[Mapping[str, Sequence[str]]] = {
-    "floor": (),
-    "asyncsched": ("-e", f"{ROOT}[uvloop]", "trio>=0.30"),
-    "apscheduler3": ("apscheduler>=3.11,<3.12", "sqlalchemy>=2,<3"),
+    "floor": _ON_SERVER,
+    "asyncsched": ("-e", f"{ROOT}[postgres,uvloop]", "trio>=0.30", *_ON_SERVER),
+    "apscheduler3": ("apscheduler>=3.11,<3.12", "sqlalchemy>=2,<3", *_ON_SERVER),
     # Its SQL store imports sniffio, which anyio no longer brings along.
-    "apscheduler4": ("apscheduler==4.0.0a6", "sqlalchemy[asyncio]>=2,<3", "aiosqlite", "sniffio"),
+    "apscheduler4": ("apscheduler==4.0.0a6", "sqlalchemy[asyncio]>=2,<3", "aiosqlite", "sniffio", *_ON_SERVER),
+    "pgqueuer": ("pgqueuer[asyncpg]>=1.6,<1.7", *_ON_SERVER),
+    "procrastinate": ("procrastinate>=3.10,<3.11", *_ON_SERVER),
     # tests/differential holds ours against what these releases answer.
     "croniter": ("croniter>=7,<7.1",),
     "cronsim": ("cronsim>=2.8,<2.9",),

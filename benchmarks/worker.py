@@ -1,6 +1,6 @@
 """Measure one system once, in the environment that this interpreter belongs to, and print JSON lines.
 
-Started by ``run.py``: ``worker.py SYSTEM QUESTION STORE CASE [--quick]``, or ``worker.py --versions``.
+Started by ``run.py``: ``worker.py SYSTEM QUESTION STORE CASE [--quick] [--server DSN]``, or ``worker.py --versions``.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def _measure(arguments: argparse.Namespace) -> None:
     case, notes = _cut_down(system, arguments.store, question.cases(quick=arguments.quick)[arguments.case])
 
     async def ask() -> Answer | None:
-        return await question.measure(system, Place(arguments.store), case)
+        return await question.measure(system, Place(arguments.store, arguments.server), case)
 
     answer = system.run(ask)
     if answer is not None:
@@ -56,9 +56,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("system", nargs="?", choices=sorted(systems.SYSTEMS))
     parser.add_argument("question", nargs="?", choices=questions.QUESTIONS)
-    parser.add_argument("store", nargs="?", choices=("memory", "sqlite"))
+    parser.add_argument("store", nargs="?", choices=("memory", "sqlite", "postgres"))
     parser.add_argument("case", nargs="?", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--server", help="the DSN of the PostgreSQL server")
     parser.add_argument("--versions", action="store_true")
     arguments = parser.parse_args()
     if arguments.versions:

@@ -9,8 +9,13 @@ __all__ = ["QUESTIONS", "load"]
 
 QUESTIONS: Final = (
     "add",
+    "add_concurrent",
     "add_bulk",
     "fire",
+    "queue",
+    "nodes",
+    "statements",
+    "claim",
     "latency",
     "idle",
     "memory",

@@ -8,7 +8,8 @@ from benchmarks.questions.base import Answer, Case, Place
 from benchmarks.systems.base import System
 
 ASKS: Final = "add jobs one by one to a running scheduler"
-STORES: Final = ("memory", "sqlite")
+STORES: Final = ("memory", "sqlite", "postgres")
+NEEDS: Final = "add"
 ROUNDS: Final = 3
 
 

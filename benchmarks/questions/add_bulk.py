@@ -8,7 +8,8 @@ from benchmarks.questions.base import Answer, Case, Place
 from benchmarks.systems.base import System
 
 ASKS: Final = "add jobs in one call to a running scheduler"
-STORES: Final = ("memory", "sqlite")
+STORES: Final = ("memory", "sqlite", "postgres")
+NEEDS: Final = "bulk"
 ROUNDS: Final = 3
 
 

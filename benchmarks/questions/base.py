@@ -2,15 +2,29 @@
 
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from benchmarks.systems.base import Session, System
+from benchmarks.systems.base import Database, PostgresDatabase, Session, System
 
-__all__ = ["METRICS", "Answer", "Case", "Place", "Question", "laid_out", "lay_sleeping"]
+if TYPE_CHECKING:
+    from benchmarks.postgres import Counted
+
+__all__ = [
+    "METRICS",
+    "Answer",
+    "Case",
+    "Place",
+    "Question",
+    "at_fraction",
+    "counted",
+    "laid_out",
+    "lay_sleeping",
+    "laying_out",
+]
 
 METRICS: Final[Mapping[str, bool]] = {
     "jobs/s": True,
@@ -26,6 +40,13 @@ METRICS: Final[Mapping[str, bool]] = {
     "above asyncio+anyio ms": False,
     "first run ms": False,
     "longest hold ms": False,
+    "statements/run": False,
+    "statements/min": False,
+    "1 node runs/s": True,
+    "2 nodes runs/s": True,
+    "2 nodes against 1": True,
+    "server p50 ms": False,
+    "server p99 ms": False,
 }
 """Name (with its unit) of each figure -> whether more is better."""
 
@@ -59,15 +80,32 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one measurement keeps its jobs: in memory, or in a new file in a temporary directory."""
+    """Where one measurement keeps its jobs: in memory, in a new file, or in a new database of a server.
+
+    Attributes:
+        store: ``memory``, ``sqlite`` or ``postgres``.
+        server: the DSN of the PostgreSQL server, if that is the store.
+    """
 
     store: str
+    server: str | None = None
 
     @asynccontextmanager
-    async def database(self) -> AsyncGenerator[Path | None]:
-        """Yield the path of a file that does not exist yet, or ``None`` for memory."""
+    async def database(self, *, counted: bool = False) -> AsyncGenerator[Database]:
+        """Yield the path of a file that does not exist yet, an empty database, or ``None`` for memory.
+
+        Args:
+            counted: whether statements are counted on the server.
+        """
         if self.store == "memory":
             yield None
+            return
+        if self.store == "postgres":
+            from benchmarks import postgres  # noqa: PLC0415 - brings psycopg
+
+            assert self.server is not None
+            with postgres.new_database(self.server, counted=counted) as database:
+                yield database
             return
         directory = Path(tempfile.mkdtemp(prefix="bench-"))
         try:
@@ -82,12 +120,14 @@ class Question(Protocol):
     Attributes:
         ASKS: the question in words.
         STORES: the stores on which it can be asked.
+        NEEDS: what a system must be able to do to be asked, by the words of `benchmarks.systems.ABILITIES`.
         ROUNDS: in how many rounds it is asked unless told otherwise; one where the figure is steady
             or the layout long.
     """
 
     ASKS: str
     STORES: Sequence[str]
+    NEEDS: str
     ROUNDS: int
 
     def cases(self, *, quick: bool) -> Sequence[Case]:
@@ -101,22 +141,37 @@ class Question(Protocol):
 
 @asynccontextmanager
 async def laid_out(
-    system: System, database: Path | None, lay_out: Callable[[Session], Awaitable[None]]
+    system: System, database: Database, lay_out: Callable[[Session], Awaitable[None]]
 ) -> AsyncGenerator[Session]:
     """Lay out jobs, then yield a session that has them and has fired none.
 
-    On a file that is done in a session of its own, which need not wait for the disk; in memory it is
-    the same session.
+    On a database that is done in a session of its own, which need not wait for the disk; in memory it
+    is the same session.
     """
     if database is None:
         async with system.open(None) as session:
             await lay_out(session)
             yield session
         return
-    async with system.open(database, durable=False) as session:
+    async with laying_out(system, database) as session:
         await lay_out(session)
     async with system.open(database) as session:
         yield session
+
+
+@asynccontextmanager
+async def laying_out(system: System, database: Database) -> AsyncGenerator[Session]:
+    """Yield a session whose writes need not wait for the disk; on leaving, they are there."""
+    if not isinstance(database, PostgresDatabase):
+        async with system.open(database, durable=False) as session:
+            yield session
+        return
+    from benchmarks import postgres  # noqa: PLC0415 - brings psycopg
+
+    postgres.begin_layout(database)
+    async with system.open(database, durable=False) as session:
+        yield session
+    postgres.end_layout(database)
 
 
 async def lay_sleeping(system: System, session: Session, count: int) -> None:
@@ -125,3 +180,20 @@ async def lay_sleeping(system: System, session: Session, count: int) -> None:
         await system.add_in_bulk(session, count)
     elif count:
         await session.add_sleeping(count, float("inf"))
+
+
+def at_fraction(ordered: Sequence[float], fraction: float) -> float:
+    """Return the value below which that fraction of them lies; they are given smallest first."""
+    return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
+
+
+@contextmanager
+def counted(database: Database) -> Generator["Counted | None"]:
+    """Yield what counts the statements of a server's database; ``None`` where there is no server."""
+    if not isinstance(database, PostgresDatabase):
+        yield None
+        return
+    from benchmarks.postgres import Counted  # noqa: PLC0415 - brings psycopg
+
+    with closing(Counted(database)) as counter:
+        yield counter

@@ -8,7 +8,8 @@ from benchmarks.questions.base import Answer, Case, Place, laid_out
 from benchmarks.systems.base import Session, System
 
 ASKS: Final = "fire no-op coroutine jobs that are due at one instant"
-STORES: Final = ("memory", "sqlite")
+STORES: Final = ("memory", "sqlite", "postgres")
+NEEDS: Final = "schedule"
 ROUNDS: Final = 3
 
 _KEPT_IN_MEMORY: Final = 9_000

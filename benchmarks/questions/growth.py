@@ -6,10 +6,11 @@ from typing import Final
 from benchmarks.questions.base import Case
 from benchmarks.questions.fire import measure
 
-__all__ = ["ASKS", "ROUNDS", "STORES", "cases", "measure"]
+__all__ = ["ASKS", "NEEDS", "ROUNDS", "STORES", "cases", "measure"]
 
 ASKS: Final = "growth: fire more and more jobs that are due at one instant"
-STORES: Final = ("memory", "sqlite")
+STORES: Final = ("memory", "sqlite", "postgres")
+NEEDS: Final = "schedule"
 ROUNDS: Final = 1
 
 

@@ -10,7 +10,8 @@ from benchmarks.questions.base import Answer, Case, Place
 from benchmarks.systems.base import System
 
 ASKS: Final = "import, in a process of its own"
-STORES: Final = ("memory", "sqlite")
+STORES: Final = ("memory", "sqlite", "postgres")
+NEEDS: Final = "schedule"
 ROUNDS: Final = 1
 
 _PROGRAM: Final = """\

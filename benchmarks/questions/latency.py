@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from benchmarks import jobs
-from benchmarks.questions.base import Answer, Case, Place, laid_out, lay_sleeping
+from benchmarks.questions.base import Answer, Case, Place, at_fraction, laid_out, lay_sleeping
 from benchmarks.systems.base import Session, System
 
 ASKS: Final = "start latency at 100 jobs/s"
-STORES: Final = ("memory", "sqlite")
+STORES: Final = ("memory", "sqlite", "postgres")
+NEEDS: Final = "schedule"
 ROUNDS: Final = 3
 
 _INTERVAL: Final = 0.01
@@ -25,10 +26,6 @@ def cases(*, quick: bool) -> Sequence[Case]:
     timed = 300 if quick else 1_000
     sleeping = (0, 10_000) if quick else (0, 10_000, 100_000)
     return [Case(label=f"{count:,} sleeping", jobs=timed, sleeping=count, seconds=15.0) for count in sleeping]
-
-
-def _at_fraction(ordered: Sequence[float], fraction: float) -> float:
-    return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
 
 
 async def _ordered(system: System, place: Place, case: Case, lead: float) -> list[float] | None:
@@ -58,8 +55,8 @@ async def measure(system: System, place: Place, case: Case) -> Answer | None:
     notes = [] if len(ordered) == case.jobs else [f"{len(ordered):,} of {case.jobs:,} had started at the end"]
     return Answer(
         figures={
-            "p50 ms": _at_fraction(ordered, 0.5) * 1000,
-            "p99 ms": _at_fraction(ordered, 0.99) * 1000,
+            "p50 ms": at_fraction(ordered, 0.5) * 1000,
+            "p99 ms": at_fraction(ordered, 0.99) * 1000,
             "max ms": ordered[-1] * 1000,
         },
         notes=notes,

@@ -9,7 +9,8 @@ from benchmarks.questions.base import Answer, Case, Place, laid_out
 from benchmarks.systems.base import Session, System
 
 ASKS: Final = "longest time that the event loop is held while jobs due at one instant are fired"
-STORES: Final = ("memory", "sqlite")
+STORES: Final = ("memory", "sqlite", "postgres")
+NEEDS: Final = "schedule"
 ROUNDS: Final = 3
 
 

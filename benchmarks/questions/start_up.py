@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.questions.base import Answer, Case, Place, lay_sleeping
+from benchmarks.questions.base import Answer, Case, Place, lay_sleeping, laying_out
 from benchmarks.systems.base import System
 
-ASKS: Final = "start on a file with many sleeping jobs, to the outcome of the one that is due"
-STORES: Final = ("sqlite",)
+ASKS: Final = "start on a database with many sleeping jobs, to the outcome of the one that is due"
+STORES: Final = ("sqlite", "postgres")
+NEEDS: Final = "schedule"
 ROUNDS: Final = 1
 
 
@@ -21,7 +22,7 @@ def cases(*, quick: bool) -> Sequence[Case]:
 async def measure(system: System, place: Place, case: Case) -> Answer | None:
     """Measure from before the scheduler is made."""
     async with place.database() as database:
-        async with system.open(database, durable=False) as session:
+        async with laying_out(system, database) as session:
             await lay_sleeping(system, session, case.sleeping)
             await session.add_due(case.jobs, time.time() - 1.0)
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""APScheduler 3.11: `AsyncIOScheduler`, and `SQLAlchemyJobStore` for the file."""
+"""APScheduler 3.11: `AsyncIOScheduler`, and `SQLAlchemyJobStore` for the databases, over psycopg for PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -6,21 +6,20 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from benchmarks import jobs
-from benchmarks.systems.base import FAR, Feasible, Session
+from benchmarks.systems.base import FAR, Database, Feasible, PostgresDatabase, Session
 
 T = TypeVar("T")
 
 _OUTCOMES: Final = EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
 
 
-def _store(database: Path | None, *, durable: bool) -> Any:
+def _store(database: Database, *, durable: bool) -> Any:
     if database is None:
         from apscheduler.jobstores.memory import MemoryJobStore  # noqa: PLC0415
 
@@ -28,6 +27,8 @@ def _store(database: Path | None, *, durable: bool) -> Any:
     from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore  # noqa: PLC0415
     from sqlalchemy import create_engine, event  # type: ignore[import-not-found]  # noqa: PLC0415
 
+    if isinstance(database, PostgresDatabase):
+        return SQLAlchemyJobStore(engine=create_engine(database.url("postgresql+psycopg")))
     engine = create_engine(f"sqlite:///{database}")
     if not durable:
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
@@ -87,6 +88,7 @@ class APScheduler3Session:
 class APScheduler3:
     """APScheduler 3.11 as its users run it on asyncio."""
 
+    name = "apscheduler3"
     lifted: Sequence[str] = (
         "misfire_grace_time=None: its default drops what starts more than a second late",
         "keeps no record of a run, and removes a one-shot job before it runs",
@@ -94,11 +96,14 @@ class APScheduler3:
     feasible = {
         "memory": Feasible(jobs=100_000, sleeping=100_000),
         "sqlite": Feasible(jobs=10_000, sleeping=100_000),
+        "postgres": Feasible(jobs=10_000, sleeping=100_000),
     }
     imports = {
         "memory": "from apscheduler.schedulers.asyncio import AsyncIOScheduler",
         "sqlite": "from apscheduler.schedulers.asyncio import AsyncIOScheduler\n"
         "from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore",
+        "postgres": "from apscheduler.schedulers.asyncio import AsyncIOScheduler\n"
+        "from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore\nimport psycopg",
     }
     adds_in_bulk = False
 
@@ -112,7 +117,7 @@ class APScheduler3:
         await asyncio.sleep(seconds)
 
     @asynccontextmanager
-    async def open(self, database: Path | None, *, durable: bool = True) -> AsyncGenerator[Session]:
+    async def open(self, database: Database, *, durable: bool = True) -> AsyncGenerator[Session]:
         scheduler = AsyncIOScheduler(timezone=UTC, job_defaults={"misfire_grace_time": None})
         scheduler.add_jobstore(_store(database, durable=durable))
         scheduler.start(paused=True)

@@ -1,4 +1,4 @@
-"""APScheduler 4.0.0a6: `AsyncScheduler`, and `SQLAlchemyDataStore` over aiosqlite for the file."""
+"""APScheduler 4.0.0a6: `AsyncScheduler`, and `SQLAlchemyDataStore` over aiosqlite and asyncpg for the databases."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from apscheduler import AsyncScheduler, JobOutcome, JobReleased
@@ -15,24 +14,28 @@ from apscheduler.datastores.memory import MemoryDataStore
 from apscheduler.triggers.date import DateTrigger
 
 from benchmarks import jobs
-from benchmarks.systems.base import FAR, Feasible, Session
+from benchmarks.systems.base import FAR, Database, Feasible, PostgresDatabase, Session
+from benchmarks.systems.progress import add_from_tasks
 
 T = TypeVar("T")
 
 
-async def _store(database: Path | None, stack: AsyncExitStack, *, durable: bool) -> Any:
+async def _store(database: Database, stack: AsyncExitStack, *, durable: bool) -> Any:
     if database is None:
         return MemoryDataStore()
     from apscheduler.datastores.sqlalchemy import SQLAlchemyDataStore  # noqa: PLC0415
     from sqlalchemy import event  # type: ignore[import-not-found]  # noqa: PLC0415
     from sqlalchemy.ext.asyncio import create_async_engine  # type: ignore[import-not-found]  # noqa: PLC0415
 
-    engine = create_async_engine(f"sqlite+aiosqlite:///{database}")
+    if isinstance(database, PostgresDatabase):
+        engine = create_async_engine(database.url("postgresql+asyncpg"))
+    else:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{database}")
+        if not durable:
+            event.listen(
+                engine.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF")
+            )
     stack.push_async_callback(engine.dispose)
-    if not durable:
-        event.listen(
-            engine.sync_engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF")
-        )
     return SQLAlchemyDataStore(engine)
 
 
@@ -72,6 +75,16 @@ class APScheduler4Session:
                 jobs.note_lateness, DateTrigger(datetime.fromtimestamp(instant, UTC)), args=(instant,)
             )
 
+    async def add_from_tasks(self, count: int, tasks: int, stop_at: float) -> int:
+        def add(number: int) -> Awaitable[object]:
+            return self._scheduler.add_schedule(jobs.nothing, DateTrigger(datetime.fromtimestamp(FAR + number, UTC)))
+
+        return await add_from_tasks(add, count, tasks, stop_at)
+
+    async def queue(self, count: int) -> None:
+        for _ in range(count):
+            await self._scheduler.add_job(jobs.nothing)
+
     async def release(self) -> None:
         await self._scheduler.start_in_background()
 
@@ -89,6 +102,7 @@ class APScheduler4Session:
 class APScheduler4:
     """APScheduler 4.0.0a6 as its users run it on asyncio."""
 
+    name = "apscheduler4"
     lifted: Sequence[str] = (
         "max_running_jobs=None on the task: its default runs one job of a function at a time",
         "keeps no record of a run unless each job is given an expiration; none is",
@@ -96,11 +110,14 @@ class APScheduler4:
     feasible = {
         "memory": Feasible(jobs=10_000, sleeping=100_000),
         "sqlite": Feasible(jobs=500, sleeping=10_000),
+        "postgres": Feasible(jobs=500, sleeping=10_000),
     }
     imports = {
         "memory": "from apscheduler import AsyncScheduler",
         "sqlite": "from apscheduler import AsyncScheduler\n"
         "from apscheduler.datastores.sqlalchemy import SQLAlchemyDataStore\nimport aiosqlite",
+        "postgres": "from apscheduler import AsyncScheduler\n"
+        "from apscheduler.datastores.sqlalchemy import SQLAlchemyDataStore\nimport asyncpg",
     }
     adds_in_bulk = False
 
@@ -116,7 +133,7 @@ class APScheduler4:
         await asyncio.sleep(seconds)
 
     @asynccontextmanager
-    async def open(self, database: Path | None, *, durable: bool = True) -> AsyncGenerator[Session]:
+    async def open(self, database: Database, *, durable: bool = True) -> AsyncGenerator[Session]:
         async with AsyncExitStack() as stack:
             store = await _store(database, stack, durable=durable)
             scheduler = await stack.enter_async_context(AsyncScheduler(store))

@@ -4,19 +4,23 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import anyio
 
 from asyncsched import JobExecuted, JobSpec, Scheduler, at
 from benchmarks import jobs
-from benchmarks.systems.base import FAR, Feasible, Session
+from benchmarks.systems.base import FAR, Database, Feasible, PostgresDatabase, Session
 
 T = TypeVar("T")
 
 _BUFFER: Final = 1_000_000
 """More events than any case yields: one that is dropped would be one that is not counted."""
+
+_AT_ONCE: Final = 100_000
+"""How many jobs one call adds at most; more are laid out by several."""
+_ASKING: Final = 32
+"""From how many tasks a queue of manual runs is asked for."""
 
 
 class AsyncschedSession:
@@ -47,9 +51,42 @@ class AsyncschedSession:
 
     async def add_in_bulk(self, count: int) -> None:
         """Add sleeping jobs in one call."""
-        await self._scheduler.add_jobs(
-            [JobSpec(jobs.nothing, at(datetime.fromtimestamp(FAR + number, UTC))) for number in range(count)]
+        for first in range(0, count, _AT_ONCE):
+            numbers = range(first, min(count, first + _AT_ONCE))
+            await self._scheduler.add_jobs(
+                [JobSpec(jobs.nothing, at(datetime.fromtimestamp(FAR + number, UTC))) for number in numbers]
+            )
+
+    async def _from_tasks(
+        self, call: Callable[[int], Awaitable[object]], count: int, tasks: int, stop_at: float
+    ) -> int:
+        numbers = iter(range(count))
+        returned = 0
+
+        async def calling() -> None:
+            nonlocal returned
+            for number in numbers:
+                await call(number)
+                returned += 1
+                if time.perf_counter() > stop_at:
+                    return
+
+        async with anyio.create_task_group() as group:
+            for _ in range(tasks):
+                group.start_soon(calling)
+        return returned
+
+    async def add_from_tasks(self, count: int, tasks: int, stop_at: float) -> int:
+        def add(number: int) -> Awaitable[object]:
+            return self._scheduler.add_job(jobs.nothing, at(datetime.fromtimestamp(FAR + number, UTC)))
+
+        return await self._from_tasks(add, count, tasks, stop_at)
+
+    async def queue(self, count: int) -> None:
+        queued = await self._scheduler.add_job(
+            jobs.nothing, at(datetime.fromtimestamp(FAR, UTC)), overlap="allow", max_instances=None, keep_runs=None
         )
+        await self._from_tasks(lambda _: self._scheduler.run_job(queued.id), count, _ASKING, float("inf"))
 
     async def add_due(self, count: int, due: float) -> None:
         instant = at(datetime.fromtimestamp(due, UTC))
@@ -79,10 +116,15 @@ class Asyncsched:
 
     lifted: Sequence[str] = ("nothing is changed: verdicts are recorded, one subscriber reads the events",)
     feasible: dict[str, Feasible] = {}
-    imports = {"memory": "import asyncsched", "sqlite": "import asyncsched, asyncsched.stores"}
+    imports = {
+        "memory": "import asyncsched",
+        "sqlite": "import asyncsched, asyncsched.stores",
+        "postgres": "import asyncsched, asyncsched.stores, asyncpg",
+    }
     adds_in_bulk = True
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self._backend = "trio" if name.endswith("-trio") else "asyncio"
         self._options: dict[str, Any] = {"use_uvloop": True} if name.endswith("-uvloop") else {}
 
@@ -93,10 +135,9 @@ class Asyncsched:
         await anyio.sleep(seconds)
 
     @asynccontextmanager
-    async def open(self, database: Path | None, *, durable: bool = True) -> AsyncGenerator[Session]:
+    async def open(self, database: Database, *, durable: bool = True) -> AsyncGenerator[Session]:
         del durable  # laid out in bulk, in one transaction
-        url = None if database is None else f"sqlite:///{database}"
-        scheduler = Scheduler(url, tasks=[jobs], start_paused=True)
+        scheduler = Scheduler(_url(database), tasks=[jobs], start_paused=True)
         async with (
             scheduler,
             scheduler.subscribe(JobExecuted, buffer=_BUFFER) as stream,
@@ -108,8 +149,18 @@ class Asyncsched:
             tasks.cancel_scope.cancel()
 
     async def add_in_bulk(self, session: Session, count: int) -> None:
-        assert isinstance(session, AsyncschedSession)
-        await session.add_in_bulk(count)
+        await cast("AsyncschedSession", session).add_in_bulk(count)
+
+    async def claim(self, database: PostgresDatabase, size: int, claimed: Callable[[float], None]) -> None:
+        from benchmarks.systems.asyncsched_claims import claim_all  # noqa: PLC0415 - looks behind the public API
+
+        await claim_all(database, size, claimed)
+
+
+def _url(database: Database) -> str | None:
+    if isinstance(database, PostgresDatabase):
+        return database.url()
+    return None if database is None else f"sqlite:///{database}"
 
 
 def make(name: str) -> Asyncsched:

@@ -3,6 +3,7 @@
 A heap and a dict, or one SQLite table of jobs and one of runs (WAL, synchronous=FULL): due jobs are
 claimed in batches, run, and their outcomes written in batches. No policies, no faults, no other
 processes, no API: the practical ceiling of a scheduler in pure Python, to hold the figures against.
+Over PostgreSQL it is `floor_postgres`.
 """
 
 import asyncio
@@ -13,10 +14,11 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
 from benchmarks import jobs
-from benchmarks.systems.base import FAR, Feasible, Session
+from benchmarks.systems.base import FAR, Database, Feasible, PostgresDatabase, Session
+from benchmarks.systems.progress import add_from_tasks
 
 T = TypeVar("T")
 
@@ -132,6 +134,7 @@ class FloorSession:
         self._awaited: int | None = None
         self._reached = asyncio.Event()
         self._firing: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[float, asyncio.Future[None]]] = []
 
     def _rows(self, function: str, due: Sequence[float], *, timed: bool = False) -> list[Row]:
         first, self._added = self._added, self._added + len(due)
@@ -147,6 +150,27 @@ class FloorSession:
     async def add_in_bulk(self, count: int) -> None:
         """Add sleeping jobs in one call."""
         self._store.add(self._rows("nothing", range(FAR, FAR + count)))
+
+    async def _add_together(self, due: float) -> None:
+        """Add a job together with those that others add in the same turn of the loop."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._write)
+        written = loop.create_future()
+        self._waiting.append((due, written))
+        await written
+
+    def _write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._store.add(self._rows("nothing", [due for due, _ in waiting]))
+        for _, written in waiting:
+            written.set_result(None)
+
+    async def add_from_tasks(self, count: int, tasks: int, stop_at: float) -> int:
+        return await add_from_tasks(lambda number: self._add_together(FAR + number), count, tasks, stop_at)
+
+    async def queue(self, count: int) -> None:
+        await self.add_due(count, 0.0)
 
     async def add_due(self, count: int, due: float) -> None:
         self._store.add(self._rows("nothing", [due] * count))
@@ -198,9 +222,14 @@ class FloorSession:
 class Floor:
     """The hand-written floor."""
 
+    name = "floor"
     lifted: Sequence[str] = ("a loop, a heap, two tables: no policies, no faults, no API",)
     feasible: dict[str, Feasible] = {}
-    imports = {"memory": "import asyncio", "sqlite": "import asyncio, sqlite3"}
+    imports = {
+        "memory": "import asyncio",
+        "sqlite": "import asyncio, sqlite3",
+        "postgres": "import asyncio, asyncpg",
+    }
     adds_in_bulk = True
 
     def run(self, main: Callable[[], Awaitable[T]]) -> T:
@@ -213,7 +242,13 @@ class Floor:
         await asyncio.sleep(seconds)
 
     @asynccontextmanager
-    async def open(self, database: Path | None, *, durable: bool = True) -> AsyncGenerator[Session]:
+    async def open(self, database: Database, *, durable: bool = True) -> AsyncGenerator[Session]:
+        if isinstance(database, PostgresDatabase):
+            from benchmarks.systems.floor_postgres import postgres_floor  # noqa: PLC0415 - brings asyncpg
+
+            async with postgres_floor(database) as over_postgres:
+                yield over_postgres
+            return
         session = FloorSession(_MemoryStore() if database is None else _SQLiteStore(database, durable=durable))
         try:
             yield session
@@ -221,8 +256,12 @@ class Floor:
             await session.close()  # noqa: ASYNC102 - a worker process measures one thing and ends
 
     async def add_in_bulk(self, session: Session, count: int) -> None:
-        assert isinstance(session, FloorSession)
-        await session.add_in_bulk(count)
+        await cast("FloorSession", session).add_in_bulk(count)
+
+    async def claim(self, database: PostgresDatabase, size: int, claimed: Callable[[float], None]) -> None:
+        from benchmarks.systems.floor_postgres import claim_all  # noqa: PLC0415 - brings asyncpg
+
+        await claim_all(database, size, claimed)
 
 
 def make(name: str) -> Floor:
