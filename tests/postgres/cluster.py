@@ -1,8 +1,4 @@
-"""The data and the process of a PostgreSQL server that a test starts, stops and kills.
-
-A guard, which is a shell that reads from us until we are gone, then stops the server and removes
-its directory: so it does not outlive us, even where we are killed.
-"""
+"""The data and the process of a PostgreSQL server that a test starts, stops and kills."""
 
 import atexit
 import os
@@ -18,21 +14,12 @@ from typing import Any, Final
 
 import pytest
 
+from tests.postgres.guard import Guard
 from tests.postgres.installed import as_account, private_folder, reachable, unprivileged
 
 HOST: Final = "127.0.0.1"
 PATIENCE_S: Final = 30.0
 _ENVIRONMENT: Final = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-
-# Reads the number of the server's process each time that it starts, an empty line when it has stopped.
-_GUARD: Final = """
-while read -r line; do server=$line; done
-if [ -n "$server" ]; then
-    kill -QUIT "$server" 2>/dev/null
-    for _ in $(seq 100); do kill -0 "$server" 2>/dev/null || break; sleep 0.1; done
-fi
-rm -rf "$1"
-"""
 
 # What a server says that was started before all of the one before it, killed, was gone.
 _NOT_YET_GONE: Final = ("pre-existing shared memory block", "lock file")
@@ -56,14 +43,7 @@ class Cluster:
         self._process: subprocess.Popen[Any] | None = None
         self._home = private_folder(self._account)
         self._data = self._home / "data"
-        self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, "guard", str(self._home)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
+        self._guard = Guard(self._home)
         atexit.register(self.close)
         self._programs = self._within_reach(programs)
         self._make(password)
@@ -128,7 +108,7 @@ class Cluster:
         give_up_at = time.monotonic() + PATIENCE_S
         while not self._launched() and time.monotonic() < give_up_at:
             time.sleep(0.05)
-        self._tell_guard(str(self._process.pid) if self._process else "")
+        self._guard.watch(self._process)
 
     def _launched(self) -> bool:
         """Whether the server gets past the remains of the one before it."""
@@ -177,20 +157,13 @@ class Cluster:
             self._process.kill()
             self._process.wait()
         self._process = None
-        self._tell_guard("")
-
-    def _tell_guard(self, line: str) -> None:
-        assert self._guard.stdin is not None
-        self._guard.stdin.write(line + "\n")
-        self._guard.stdin.flush()
+        self._guard.watch(None)
 
     def close(self) -> None:
-        if os.getpid() != self._owner or self._guard.returncode is not None:
-            return  # a copy of the process that started it; or closed before
+        if os.getpid() != self._owner:
+            return  # a copy of the process that started it
         self.end(signal.SIGQUIT)
-        assert self._guard.stdin is not None
-        self._guard.stdin.close()
-        self._guard.wait()
+        self._guard.close()
         atexit.unregister(self.close)
 
 
