@@ -1,11 +1,11 @@
-"""How a scheduler is. A frozen value."""
+"""How a scheduler is, and who else works on its stores. Frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["Health", "StoreHealth"]
+__all__ = ["Health", "NodeInfo", "StoreHealth"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +54,33 @@ class Health:
     def ok(self) -> bool:
         """Whether it runs and reaches every store."""
         return self.alive and all(store.available for store in self.stores.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeInfo:
+    """One running scheduler among those of a job store, as the store knows it.
+
+    Attributes:
+        store: the name of the store, as this scheduler calls it.
+        id: its node id; a fresh one at every start, and whenever it lost its lease.
+        name: what it was called by ``Scheduler(name=...)``.
+        host: the host that it runs on.
+        pid: the id of its process there.
+        joined_at: since when it has that id (aware, UTC, the store's clock).
+        lease_until: until when its runs are its own, unless it renews (aware, UTC, the store's clock).
+        alive: whether that still lies ahead; a node whose lease ran out is listed until another
+            node has taken its runs over.
+        running_runs: how many runs it has running, over all its jobs in that store.
+        is_self: whether it is the scheduler that was asked.
+    """
+
+    store: str
+    id: str
+    name: str | None
+    host: str
+    pid: int
+    joined_at: datetime
+    lease_until: datetime
+    alive: bool
+    running_runs: int
+    is_self: bool

@@ -6,7 +6,7 @@ added there into the real ones.
 
 import contextlib
 import difflib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from logging import getLogger
 from operator import attrgetter
@@ -18,13 +18,13 @@ from asyncsched._engine.arguments import is_coroutine
 from asyncsched._engine.define import ExhaustedTriggerError, Surroundings, define, merge
 from asyncsched._engine.plan import QUEUE_LIMIT
 from asyncsched._engine.temporary import TemporaryTasks
-from asyncsched.clock import Clock, to_datetime
+from asyncsched.clock import to_datetime
 from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError, StoreUnavailableError
 from asyncsched.executors.base import Executor
 from asyncsched.job import JobRecord, JobState, Policies
 from asyncsched.run import RunRecord
 from asyncsched.spec import JobSpec
-from asyncsched.stores.base import Change, JobStore
+from asyncsched.stores.base import Change, JobStore, TransactionalStore
 from asyncsched.tasks import TaskRegistry
 
 __all__ = ["Definitions", "Placed"]
@@ -59,9 +59,9 @@ class Definitions:
         tasks: TaskRegistry,
         temporary: TemporaryTasks,
         executors: Mapping[str, Executor],
-        clock: Clock,
         new_id: Callable[[], str],
         announcer: Announcer,
+        introduce: Callable[[str, Iterable[str]], Awaitable[None]],
         changed: Callable[[str, JobRecord | None], None],
         removed: Callable[[str, str | None], None],
     ) -> None:
@@ -72,7 +72,7 @@ class Definitions:
         self._tasks = tasks
         self._temporary = temporary
         self._executors = executors
-        self._clock = clock
+        self._introduce = introduce
         self._new_id = new_id
         self._announcer = announcer
         self._changed = changed
@@ -90,8 +90,14 @@ class Definitions:
             raise ConfigurationError(f"there is no job store named {name!r}; there are {known}")
         return store
 
-    def surroundings(self, store: str, now: int) -> Surroundings:
-        """Return what a definition for that store is read in."""
+    def surroundings(self, store: str, now: int | None = None) -> Surroundings:
+        """Return what a definition for that store is read in.
+
+        Args:
+            store: its name.
+            now: the moment; ``None`` for now, by the store's clock.
+        """
+        now = self.place(store).estimate_now() if now is None else now
         return Surroundings(
             policies=self._policies,
             timezone=self._timezone(),
@@ -139,6 +145,7 @@ class Definitions:
         """
         target = self.place(store)
         await self._refuse_ids_elsewhere(records, store)
+        await self._introduce(store, (record.task for record in records))
         replaced: set[str] = set()
 
         def merge_noting(stored: JobRecord, new: JobRecord) -> JobRecord:
@@ -153,6 +160,36 @@ class Definitions:
         for record in added:
             self._changed(store, record)
         return [Placed(store, record) for record in added]
+
+    async def add_within(
+        self, records: Sequence[JobRecord], store: str, connection: Any, *, replace_existing: bool
+    ) -> list[Placed]:
+        """Add jobs in a transaction of the caller's, who alone knows what comes of it: nothing is told.
+
+        Raises:
+            JobExistsError: an id exists and is not to be replaced, or exists in another store.
+            ConfigurationError: the store cannot do that.
+        """
+        target = self.place(store)
+        if not isinstance(target, TransactionalStore):
+            raise ConfigurationError(
+                f"the job store {store!r} ({target.label}) cannot add jobs in a transaction of yours; "
+                "leave connection out, or keep these jobs in a PostgresJobStore on the same database"
+            )
+        await self._refuse_ids_elsewhere(records, store)
+        await self._introduce(store, (record.task for record in records))
+        added = await target.add_within(connection, records, merge=merge if replace_existing else None)
+        return [Placed(store, record) for record in added]
+
+    async def introduce(self, job_id: str, tasks: Iterable[str]) -> str:
+        """Let other nodes know of tasks that a job is to get; return the name of the store that has it.
+
+        Raises:
+            JobNotFoundError: no store has it.
+        """
+        store = (await self.find(job_id)).store
+        await self._introduce(store, tasks)
+        return store
 
     async def find(self, job_id: str) -> Placed:
         """Return one job.
@@ -271,9 +308,8 @@ class Definitions:
 
     async def reconcile(self, specs: Sequence[JobSpec]) -> None:
         """Bring the stores in line with jobs that are declared in code."""
-        now = self._clock.now_us()
         for store in dict.fromkeys(_store_of(spec) for spec in specs):
-            around = self.surroundings(store, now)
+            around = self.surroundings(store)
             records: list[JobRecord] = []
             for spec in specs:
                 if _store_of(spec) == store:

@@ -24,12 +24,12 @@ from asyncsched._engine.runner import RunnerPool
 from asyncsched._engine.settings import EngineSettings
 from asyncsched._engine.tick import Tick
 from asyncsched._engine.unit import Shared, StoreUnit
-from asyncsched.clock import Clock, new_node_id
+from asyncsched.clock import Clock, new_node_id, process_id
 from asyncsched.codec import Codec
 from asyncsched.context import Control
 from asyncsched.executors.base import Executor
 from asyncsched.stores.base import JobStore
-from asyncsched.stores.processes import process_identity
+from asyncsched.stores.processes import host_name, process_identity
 from asyncsched.tasks import TaskRegistry
 
 __all__ = ["Engine"]
@@ -102,6 +102,8 @@ class Engine:
             new_run_id=self.new_run_id,
             new_node_id=new_node_id,
             process=process_identity(),
+            host=host_name(),
+            pid=process_id(),
             paused=lambda: self.paused or self._draining,
             changed=self.changes.notify,
             failed=self._fail,
@@ -159,10 +161,10 @@ class Engine:
         for unit in self.units.values():
             unit.loop.wake(pending=True)
 
-    async def unpark(self) -> None:
-        """Give parked jobs another chance: something that they may have lacked has been added."""
-        for unit in self.units.values():
-            await unit.unpark()
+    async def extended(self) -> None:
+        """Tell of an executor that was added, and give another chance to jobs that may have lacked it."""
+        for unit in tuple(self.units.values()):
+            await unit.extended()
 
     async def wait_until_idle(self) -> None:
         """Return when nothing is due and nothing runs.

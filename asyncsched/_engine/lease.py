@@ -1,6 +1,6 @@
 """The node's right to what it runs: lease renewal, self-fencing, taking over from the dead.
 
-One beat does it all, in this order: renew, recover, prune. Beats come every third of the lease, at
+One beat does it all, in this order: renew, recover, attend to what others want, prune. Beats come every third of the lease, at
 most 10 s apart, and wake the timer loop, so that an idle scheduler wakes once per beat and no sleep
 trusts a clock for longer than that.
 
@@ -9,7 +9,7 @@ claims nothing until the store knows it by that id. What it held is left to whoe
 lease of the former id ran out.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from logging import getLogger
 from typing import Final, final
 
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from asyncsched import events
 from asyncsched._engine.announcer import Announcer
+from asyncsched._engine.company import Company
 from asyncsched._engine.plan import plan_lost
 from asyncsched._engine.trouble import AWAY, Trouble
 from asyncsched.clock import Clock
@@ -48,13 +49,16 @@ class Lease:
         announcer: Announcer,
         trouble: Trouble,
         node: Node,
+        company: Company,
         new_node_id: Callable[[], str],
         lease_us: int,
         history_us: int | None,
         fenced: Callable[[], None],
         look: Callable[[], None],
+        attend: Callable[[bool], Awaitable[None]],
     ) -> None:
         self.node = node
+        self._company = company
         self._name = name
         self._store = store
         self._clock = clock
@@ -65,6 +69,7 @@ class Lease:
         self._history_us = history_us
         self._fenced = fenced
         self._look = look
+        self._attend = attend
         self._trusted_until = 0.0
         self._looked_at = 0
         self._joined = False
@@ -87,6 +92,12 @@ class Lease:
         self._looked_at = self._clock.now_us()
         await self._join()
         await self._recover()
+
+    async def publish(self) -> bool:
+        """Tell the other nodes what this one can run jobs with; return whether there was something new in it."""
+        if not self._joined:  # the join is still to come, and tells it
+            return False
+        return await self._renew()
 
     async def leave(self) -> None:
         """Forget the node, if the store can be reached; beats do nothing from now on."""
@@ -133,21 +144,23 @@ class Lease:
 
     async def _beat(self) -> None:
         has_leapt = self._has_leapt()
-        if self._joined and not await self._renewed():
-            self._fence("it was given up by another node")
+        has_news = self._joined and await self._renew(giving_up=True)
         if self._left:
             return
         if not self._joined:
             await self._join()
         if not has_leapt:
             await self._recover()
+        await self._attend(has_news)
         for _ in range(PRUNE_BATCHES):
             if await self._store.prune(self._history_us, PRUNE_BATCH) < PRUNE_BATCH:
                 break
 
     async def _join(self) -> None:
         trusted_until = self._trust_end()
-        await self._store.join(self.node, self._lease_us)
+        node = self.node = self._company.introduce(self.node)
+        await self._store.join(node, self._lease_us)
+        self._company.has_told(node)
         self._trusted_until, self._joined = trusted_until, True
 
     def _has_leapt(self) -> bool:
@@ -158,15 +171,23 @@ class Lease:
         before, self._looked_at = self._looked_at, self._clock.now_us()
         return self._looked_at - before > self._lease_us / 2
 
-    async def _renewed(self) -> bool:
-        """Renew the lease; return whether there is nothing to fence off."""
+    async def _renew(self, *, giving_up: bool = False) -> bool:
+        """Renew the lease; return whether others got to know names that this node has come to know.
+
+        Args:
+            giving_up: fence the node off if it was given up by another one; the next beat does so otherwise.
+        """
         trusted_until = self._trust_end()
-        is_held = await self._store.renew(self.node, self._lease_us)
-        if not self._joined or self._left:  # fenced off or left meanwhile
-            return True
+        node = self.node = self._company.introduce(self.node)
+        is_held = await self._store.renew(node, self._lease_us)
+        if not self._joined or self._left or node.id != self.node.id:  # fenced off or left meanwhile
+            return False
         if is_held:
             self._trusted_until = trusted_until
-        return is_held
+            return self._company.has_told(node)
+        if giving_up:
+            self._fence("it was given up by another node")
+        return False
 
     async def _recover(self) -> None:
         recovered = await self._store.recover(plan_lost)

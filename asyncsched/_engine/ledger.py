@@ -9,7 +9,8 @@ from asyncsched import events
 from asyncsched._engine.arguments import read_arguments
 from asyncsched._engine.definitions import Placed
 from asyncsched._engine.engine import Engine
-from asyncsched.clock import Clock
+from asyncsched._engine.unit import StoreUnit
+from asyncsched.clock import Clock, to_datetime
 from asyncsched.codec import Codec
 from asyncsched.errors import (
     ConfigurationError,
@@ -20,9 +21,10 @@ from asyncsched.errors import (
     RunTimedOut,
     SchedulerStateError,
 )
+from asyncsched.health import NodeInfo
 from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, RunRecord, RunState
-from asyncsched.stores.base import JobStore
+from asyncsched.stores.base import KnownNode
 from asyncsched.tasks import TaskRegistry
 
 __all__ = ["Ledger", "PlacedRun"]
@@ -59,18 +61,21 @@ class Ledger:
         job = placed.record
         if job.state == "parked":
             raise SchedulerStateError(f"job {job.id!r} is parked and cannot be run: {job.reason}")
-        run = self._manual_run(job, args, kwargs)
-        await self._store(placed.store).enqueue([run])
-        self._engine.units[placed.store].loop.wake(pending=True)
+        unit = self._unit(placed.store)
+        run = self._manual_run(unit, job, args, kwargs)
+        await unit.store.enqueue([run])
+        unit.loop.wake(pending=True)
         return PlacedRun(placed.store, run)
 
     async def run_once(self, store: str, job: JobRecord) -> PlacedRun:
         """Add a job that has no trigger together with one manual run of it."""
+        unit = self._unit(store)
         job = replace(job, next_fire=None, due_at=None)
-        run = self._manual_run(job, None, None)
-        await self._store(store).add([job], runs=[run])
+        run = self._manual_run(unit, job, None, None)
+        await unit.introduce([job.task])
+        await unit.store.add([job], runs=[run])
         self._engine.announcer.job_events(events.JobAdded, store, (job.id,))
-        self._engine.units[store].loop.wake(pending=True)
+        unit.loop.wake(pending=True)
         return PlacedRun(store, run)
 
     async def wait(self, run_id: str, store: str) -> Any:
@@ -84,7 +89,7 @@ class Ledger:
         waiter = recorder.waiter(run_id)
         try:
             while True:
-                run = waiter.row or await self._store(store).get_run(run_id)
+                run = waiter.row or await self._unit(store).store.get_run(run_id)
                 if run is None:
                     raise RunNotFoundError(run_id)
                 if run.state in OVER_STATES:
@@ -96,7 +101,7 @@ class Ledger:
             recorder.drop_waiter(run_id, waiter)
 
     async def cancel(self, run_id: str) -> bool:
-        """Cancel a run that this node makes, or that waits.
+        """Cancel a run that waits, or have it cancelled by the node that makes it.
 
         Raises:
             RunNotFoundError: no store has it.
@@ -109,9 +114,27 @@ class Ledger:
                 self._engine.announcer.cancelled(name, cancelled)
                 return True
             run = await unit.store.get_run(run_id)
-            if run is not None:  # it may have been claimed by this node since the first look
-                return run.state == "running" and self._engine.pool.cancel(run_id, "cancel_run")
+            if run is not None:
+                return run.state == "running" and await self._cancel_running(unit, run)
         raise RunNotFoundError(run_id)
+
+    async def _cancel_running(self, unit: StoreUnit, run: RunRecord) -> bool:
+        if run.node != unit.node_id:
+            return await unit.store.request_cancel(run.id)
+        return self._engine.pool.cancel(run.id, "cancel_run")  # claimed by this node since the first look
+
+    async def nodes(self, store: str | None) -> list[NodeInfo]:
+        """Return the nodes of one store or of all, in the order in which they joined.
+
+        Raises:
+            ConfigurationError: there is no such store.
+        """
+        found: list[NodeInfo] = []
+        for name in tuple(self._engine.units) if store is None else (store,):
+            unit = self._unit(name)
+            known, now = await unit.store.nodes(), await unit.store.now()
+            found += [_info(name, one, now, unit.node_id) for one in known]
+        return found
 
     async def query(
         self,
@@ -135,13 +158,15 @@ class Ledger:
             found.sort(key=lambda placed: placed.record.fire_time, reverse=True)
         return found[:limit]
 
-    def _manual_run(self, job: JobRecord, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> RunRecord:
+    def _manual_run(
+        self, unit: StoreUnit, job: JobRecord, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
+    ) -> RunRecord:
         func = self._tasks.find(job.task)
         if args is not None or kwargs is not None:
             args, kwargs = read_arguments(
                 func, job.args if args is None else args, job.kwargs if kwargs is None else kwargs
             )
-        now = self._clock.now_us()
+        now = unit.now_us()
         return RunRecord(
             id=self._engine.new_run_id(),
             job_id=job.id,
@@ -163,11 +188,27 @@ class Ledger:
             raise kind(run.id, None, f"{run.state}: {run.reason or 'no reason was recorded'}")
         raise kind(run.id, error.type, error.message, error.traceback)
 
-    def _store(self, name: str) -> JobStore:
+    def _unit(self, name: str) -> StoreUnit:
         unit = self._engine.units.get(name)
         if unit is None:
-            raise ConfigurationError(f"there is no job store named {name!r} any more")
-        return unit.store
+            raise ConfigurationError(f"there is no job store named {name!r}; there are {', '.join(self._engine.units)}")
+        return unit
+
+
+def _info(store: str, known: KnownNode, now: int, this_node: str) -> NodeInfo:
+    node = known.node
+    return NodeInfo(
+        store=store,
+        id=node.id,
+        name=node.name,
+        host=node.host,
+        pid=node.pid,
+        joined_at=to_datetime(known.joined_at),
+        lease_until=to_datetime(known.lease_until),
+        alive=known.lease_until >= now,
+        running_runs=known.running,
+        is_self=node.id == this_node,
+    )
 
 
 _FAILURES: Final[Mapping[RunState, type[RunFailed]]] = {

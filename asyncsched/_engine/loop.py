@@ -6,7 +6,7 @@ wake-up. An edit, a freed slot or a hint from the store wakes it early; a wake t
 awake is remembered.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from logging import getLogger
 from typing import Final, final
 
@@ -14,11 +14,12 @@ import anyio
 
 from asyncsched import events
 from asyncsched._engine.announcer import Announcer
+from asyncsched._engine.company import Company
 from asyncsched._engine.plan import Planner
 from asyncsched._engine.runner import Home, RunnerPool
 from asyncsched._engine.trouble import AWAY, Trouble
 from asyncsched.clock import Clock
-from asyncsched.stores.base import Fired, JobStore, Start
+from asyncsched.stores.base import Fired, Foreign, JobStore, Start
 
 __all__ = ["TimerLoop"]
 
@@ -42,7 +43,9 @@ class TimerLoop:
         clock: Clock,
         announcer: Announcer,
         trouble: Trouble,
+        company: Company,
         planner: Callable[[str], Planner],
+        heed: Callable[[], Awaitable[None]],
         node: Callable[[], str],
         paused: Callable[[], bool],
         changed: Callable[[], None],
@@ -53,13 +56,16 @@ class TimerLoop:
         self._clock = clock
         self._announcer = announcer
         self._trouble = trouble
+        self._company = company
         self._planner = planner
+        self._heed = heed
         self._node = node
         self._paused = paused
         self._changed = changed
         self._woken = anyio.Event()
         self._asleep = False
         self._starved = False
+        self._hinted = False
         self._stopped: str | None = None
         self._closed = False
         self.claiming = False
@@ -93,6 +99,11 @@ class TimerLoop:
         """Ask the store anew when something is due; cheaper than `wake` if nothing is."""
         if not self._woken.is_set():
             self._woken.set()
+
+    def hint(self) -> None:
+        """Have another look, as `glance` does: somebody else has changed something, and may want something, too."""
+        self._hinted = True
+        self.glance()
 
     def rescheduled(self, due_at: int | None) -> None:
         """Have another look if a job that was added or changed may be due before the loop wakes up."""
@@ -146,6 +157,9 @@ class TimerLoop:
     async def _round(self) -> float | None:
         """Fire and start what can be; return for how many seconds there is nothing to do."""
         self.next_wakeup = self._noted = None
+        if self._hinted:
+            await self._heed()
+            self._hinted = False
         again, self._again = self._again, False
         self.contended = False
         self._starved = self._pool.free <= 0
@@ -157,8 +171,10 @@ class TimerLoop:
         if self._expecting:
             self._expecting = False
             looked = self._look_for_pending
-            moved = await (self._claim_both() if looked else self._fire())
-        self.next_wakeup = await self._store.next_wakeup()
+            moved = await (self._claim_both() if looked else self._fire(self._company.foreign))
+            if self._company.is_unsettled:
+                await self._company.settle()
+        self.next_wakeup = await self._store.next_wakeup(self._company.foreign)
         if self.next_wakeup is None:
             return None
         wait = self.next_wakeup - await self._store.now()
@@ -172,20 +188,21 @@ class TimerLoop:
     async def _claim_both(self) -> int:
         """Claim due jobs and waiting runs; those that found no slot left go first the next time."""
         waiting_first, self._waiting_first = self._waiting_first, False
+        foreign = self._company.foreign
         first, second = (self._start_pending, self._fire) if waiting_first else (self._fire, self._start_pending)
-        moved = await first()
+        moved = await first(foreign)
         if self._pool.free > 0:
-            return moved + await second()
+            return moved + await second(foreign)
         self._waiting_first = not waiting_first
         return moved
 
-    async def _fire(self) -> int:
+    async def _fire(self, foreign: Foreign) -> int:
         """Claim due jobs; return of how many something became."""
         node, reserved = self._node(), self._pool.reserve(BATCH)
         fired = Fired()
         self.claiming = True
         try:
-            fired = await self._store.fire_due(node, reserved, self._planner(node))
+            fired = await self._store.fire_due(node, reserved, self._planner(node), foreign)
         finally:
             self.claiming = False
             self._pool.release(reserved - len(fired.starts))
@@ -197,14 +214,14 @@ class TimerLoop:
             self._announcer.job_events(events.JobRemoved, name, fired.finished, reason="finished")
         return len(fired.starts) + len(fired.verdicts) + len(fired.parked)
 
-    async def _start_pending(self) -> int:
+    async def _start_pending(self, foreign: Foreign) -> int:
         """Claim waiting runs; return how many."""
         self._look_for_pending = False
         node, reserved = self._node(), self._pool.reserve(BATCH)
         starts: list[Start] = []
         self.claiming = True
         try:
-            starts = await self._store.start_pending(node, reserved)
+            starts = await self._store.start_pending(node, reserved, self._company.accepts, foreign)
         finally:
             self.claiming = False
             self._pool.release(reserved - len(starts))

@@ -17,7 +17,6 @@ from asyncsched import events
 from asyncsched._engine.announcer import Announcer, Settled
 from asyncsched._engine.runner import MISFIRE, TIMEOUT
 from asyncsched._engine.trouble import Trouble
-from asyncsched.clock import Clock
 from asyncsched.codec import Codec
 from asyncsched.run import OVER_STATES, Outcome, RunRecord, RunState
 from asyncsched.stores.base import JobStore, Start
@@ -79,7 +78,7 @@ class Recorder:
         name: str,
         store: JobStore,
         codec: Codec,
-        clock: Clock,
+        now_us: Callable[[], int],
         announcer: Announcer,
         trouble: Trouble,
         committed: Callable[[int, bool], None],
@@ -87,7 +86,7 @@ class Recorder:
         self._name = name
         self._store = store
         self._codec = codec
-        self._clock = clock
+        self._now_us = now_us
         self._announcer = announcer
         self._trouble = trouble
         self._committed = committed
@@ -125,7 +124,8 @@ class Recorder:
 
     def put(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
         """Take the outcome of an attempt; never waits."""
-        self._queue.append((start, outcome, started_at, self._clock.now_us(), reason))
+        finished_at = max(started_at, self._now_us())  # what is known of the store's clock may be set right
+        self._queue.append((start, outcome, started_at, finished_at, reason))
         if not self._arrived.is_set():
             self._arrived.set()
 

@@ -46,6 +46,11 @@ class Home(Protocol):
         """The store's name."""
         ...
 
+    @property
+    def now_us(self) -> Callable[[], int]:
+        """Tells the store's clock, in microseconds, without asking the store."""
+        ...
+
     def settle(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
         """Take the outcome of an attempt; never waits."""
         ...
@@ -198,7 +203,7 @@ class RunnerPool:
         while given_up := [one for one in self.active.values() if home is None or one.home is home]:
             for assignment in given_up:  # a later attempt that waited for one of them takes its place, and its turn
                 run_ids[assignment.start.run.id] = None
-                started_at = assignment.start.run.started_at or self._clock.now_us()
+                started_at = assignment.start.run.started_at or assignment.home.now_us()
                 self._settle(assignment, Outcome("cancelled"), started_at, reason)
         return list(run_ids)
 
@@ -259,7 +264,7 @@ class RunnerPool:
             assignment = self._queue.popleft()
             if self._queue:
                 self._wake_one()
-            if not await self._execute(assignment, scope, now):
+            if not await self._execute(assignment, scope, assignment.home.now_us()):
                 self._wake_one()
                 return False
             if assignment.cancel_reason is not None:

@@ -4,7 +4,7 @@ Each store of a scheduler has a unit of its own, so that a store that is slow or
 nothing but itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from logging import getLogger
 from typing import Final, Protocol, final
 
@@ -13,10 +13,11 @@ from anyio.abc import TaskStatus
 from msgspec.structs import replace
 
 from asyncsched._engine.announcer import Announcer
+from asyncsched._engine.company import Company
 from asyncsched._engine.host import guarded
 from asyncsched._engine.lease import Lease
 from asyncsched._engine.loop import TimerLoop
-from asyncsched._engine.plan import Decision, Planner, UnplannableError, plan_due
+from asyncsched._engine.plan import Decision, Planner, plan_due
 from asyncsched._engine.recorder import Recorder
 from asyncsched._engine.runner import RunnerPool
 from asyncsched._engine.trouble import AWAY, Trouble
@@ -28,12 +29,15 @@ from asyncsched.run import Outcome
 from asyncsched.stores.base import JobStore, Node, Start, StoreContext
 from asyncsched.tasks import TaskRegistry
 
-__all__ = ["NodeSettings", "Shared", "StoreUnit", "unplannable_because"]
+__all__ = ["NodeSettings", "Shared", "StoreUnit"]
 
 logger: Final = getLogger("asyncsched")
 
 FENCED: Final = "this node lost its lease"
+CANCELLED: Final = "cancel_run"
 WATCH_AGAIN_S: Final = 10.0
+PARKED_BEATS: Final = 3
+"""Every how many beats to look for jobs that were parked by mistake."""
 
 
 class NodeSettings(Protocol):
@@ -66,6 +70,8 @@ class Shared:
         new_run_id: Callable[[], str],
         new_node_id: Callable[[], str],
         process: str,
+        host: str,
+        pid: int,
         paused: Callable[[], bool],
         changed: Callable[[], None],
         failed: Callable[[Exception], None],
@@ -80,21 +86,11 @@ class Shared:
         self.new_run_id: Final = new_run_id
         self.new_node_id: Final = new_node_id
         self.process: Final = process
+        self.host: Final = host
+        self.pid: Final = pid
         self.paused: Final = paused
         self.changed: Final = changed
         self.failed: Final = failed
-
-
-def unplannable_because(job: JobRecord, tasks: TaskRegistry, executors: dict[str, Executor]) -> str | None:
-    """Return why this process cannot run the job, ``None`` when it can."""
-    if not tasks.knows(job.task):
-        return (
-            f"the task {job.task!r} is not registered in this process; "
-            "decorate the function with @task or pass it in Scheduler(tasks=[...])"
-        )
-    if job.executor not in executors:
-        return f"there is no executor named {job.executor!r}; add it with Scheduler(executors=...) or add_executor"
-    return None
 
 
 @final
@@ -107,12 +103,16 @@ class StoreUnit:
         self._shared = shared
         self._scope: anyio.CancelScope | None = None
         self._gone = anyio.Event()
+        self._beats = 0
+        self._company = Company(store, shared.tasks, shared.executors)
+        self.now_us: Final[Callable[[], int]] = store.estimate_now
+        """The store's clock, as far as it can be told without asking."""
         self.trouble: Final = Trouble(name, shared.clock, shared.announcer)
         self.recorder: Final = Recorder(
             name=name,
             store=store,
             codec=shared.codec,
-            clock=shared.clock,
+            now_us=store.estimate_now,
             announcer=shared.announcer,
             trouble=self.trouble,
             committed=self._committed,
@@ -124,7 +124,9 @@ class StoreUnit:
             clock=shared.clock,
             announcer=shared.announcer,
             trouble=self.trouble,
+            company=self._company,
             planner=self._planner,
+            heed=self._heed,
             node=lambda: self.node_id,
             paused=lambda: shared.paused() or not self.lease.holds,
             changed=shared.changed,
@@ -135,12 +137,20 @@ class StoreUnit:
             clock=shared.clock,
             announcer=shared.announcer,
             trouble=self.trouble,
-            node=Node(id=shared.announcer.node, name=shared.settings.name, process=shared.process),
+            node=Node(
+                id=shared.announcer.node,
+                name=shared.settings.name,
+                process=shared.process,
+                host=shared.host,
+                pid=shared.pid,
+            ),
+            company=self._company,
             new_node_id=shared.new_node_id,
             lease_us=shared.settings.lease_us,
             history_us=shared.settings.history_us,
             fenced=self._fenced,
-            look=self._look,
+            look=self.loop.glance,
+            attend=self._attend,
         )
 
     @property
@@ -174,10 +184,11 @@ class StoreUnit:
             StoreSchemaError: its tables do not fit.
         """
         shared = self._shared
-        await self.store.open(StoreContext(shared.clock, shared.codec, shared.new_run_id))
+        is_virtual = hasattr(shared.clock, "attach")
+        await self.store.open(StoreContext(shared.clock, shared.codec, shared.new_run_id, is_virtual))
         try:
             await self.lease.join()
-            await self.unpark()
+            await self.unpark(self._is_sound)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._leave()
@@ -217,7 +228,7 @@ class StoreUnit:
         """Watch the store. A hint is only a hint: while the store is away there are none."""
         while True:
             try:
-                await self.store.watch(self._look)
+                await self.store.watch(self.loop.hint)
             except AWAY as error:
                 logger.debug("the watch of store %r was interrupted: %s", self.name, error)
                 await self._shared.clock.sleep(WATCH_AGAIN_S)
@@ -226,19 +237,13 @@ class StoreUnit:
 
     def _planner(self, node: str) -> Planner:
         """Return the planner of one claim; stores may call it in a thread, when this node has another id already."""
-        shared = self._shared
-        tasks, executors, new_run_id = shared.tasks, shared.executors, shared.new_run_id
+        require, new_run_id = self._company.require, self._shared.new_run_id
 
         def planner(job: JobRecord, now: int, running: int, pending: int) -> Decision:
-            reason = unplannable_because(job, tasks, executors)
-            if reason is not None:
-                raise UnplannableError(reason)
+            require(job)
             return plan_due(job, now, running, pending, node=node, new_run_id=new_run_id)
 
         return planner
-
-    def _look(self) -> None:
-        self.loop.glance()
 
     def _committed(self, count: int, pending: bool) -> None:
         self._shared.pool.release(count)
@@ -249,15 +254,51 @@ class StoreUnit:
     def _fenced(self) -> None:
         self._shared.pool.cancel_all(FENCED, self)
 
-    async def unpark(self) -> None:
+    # -- the other nodes -------------------------------------------------------------------------
+
+    async def introduce(self, tasks: Iterable[str]) -> None:
+        """Let the other nodes know before jobs of these tasks are written; asks the store only where they do not."""
+        if self._company.is_news(tasks):
+            await self.lease.publish()
+            await self.unpark(self._company.is_mistaken)
+        if self._company.recall():
+            self.loop.wake(pending=True)
+
+    async def extended(self) -> None:
+        """Let the other nodes know what this one can run jobs with by now, and look at jobs that lacked it."""
+        if self.store.shared:
+            await self.lease.publish()
+        await self.unpark(self._is_sound)
+        if self._company.recall():
+            self.loop.wake(pending=True)
+
+    async def unpark(self, is_sound: Callable[[JobRecord], bool]) -> None:
         """Give jobs that were parked another chance where the cause seems gone."""
-        parked = [job.id for job in await self.store.parked() if self._is_sound(job)]
+        parked = [job.id for job in await self.store.parked() if is_sound(job)]
         if parked:
             await self.store.update(parked, lambda job, _now: _unparked(job))
             self.loop.wake()
 
+    async def _attend(self, has_news: bool) -> None:
+        """Look after what other nodes may want or have got wrong; once a beat."""
+        if await self._company.review():
+            self.loop.wake(pending=True)
+        if not self.store.shared:
+            return
+        await self._heed()
+        self._beats += 1
+        if has_news or self._beats % PARKED_BEATS == 0:
+            await self.unpark(self._company.is_mistaken)
+
+    async def _heed(self) -> None:
+        """Cancel what others want to have cancelled."""
+        pool = self._shared.pool
+        if self.store.shared and pool.has_runs_of(self):
+            for run_id in await self.store.cancellations(self.node_id):
+                pool.cancel(run_id, CANCELLED)
+
     def _is_sound(self, job: JobRecord) -> bool:
-        if unplannable_because(job, self._shared.tasks, self._shared.executors) is not None:
+        if self._company.lack(job) is not None:
             return False
         try:
             if job.trigger is not None:
@@ -268,4 +309,4 @@ class StoreUnit:
 
 
 def _unparked(job: JobRecord) -> JobRecord:
-    return replace(job, state="active", reason=None)
+    return job if job.state != "parked" else replace(job, state="active", reason=None)

@@ -28,13 +28,18 @@ class Authoring:
         self._life = life
         self.declared: list[JobSpec] = []
 
-    async def add_one(self, spec: JobSpec) -> list[Placed]:
+    async def add_one(self, spec: JobSpec, connection: Any) -> list[Placed]:
         """Add one job, with store and replacing as its options say."""
         replace_existing = spec.options.get("replace_existing", False)
-        return await self.add([spec], spec.options.get("store", DEFAULT), replace_existing=replace_existing)
+        store = spec.options.get("store", DEFAULT)
+        return await self.add([spec], store, connection, replace_existing=replace_existing)
 
-    async def add(self, specs: Sequence[JobSpec], store: str, *, replace_existing: bool) -> list[Placed]:
-        """Add jobs to one store, all or none."""
+    async def add(
+        self, specs: Sequence[JobSpec], store: str, connection: Any, *, replace_existing: bool
+    ) -> list[Placed]:
+        """Add jobs to one store, all or none; in a transaction of the caller's where there is a connection."""
+        if connection is not None:
+            return await self._add_within(specs, store, connection, replace_existing=replace_existing)
         life = self._life
         definitions, running = life.definitions(), life.running
         if not running:
@@ -43,7 +48,7 @@ class Authoring:
         held: list[str] = []
         try:
             records: list[JobRecord] = []
-            around = definitions.surroundings(store, life.clock.now_us())
+            around = definitions.surroundings(store)
             for spec in specs:
                 held.extend(life.temporary.hold(spec.func))
                 records.append(definitions.define(spec, around))
@@ -56,7 +61,29 @@ class Authoring:
             life.staging.note([record.id for record in records])
         return placed
 
-    async def add_all(self, specs: Iterable[JobSpec], store: str, *, replace_existing: bool) -> list[Placed]:
+    async def _add_within(
+        self, specs: Sequence[JobSpec], store: str, connection: Any, *, replace_existing: bool
+    ) -> list[Placed]:
+        """Add jobs in a transaction of the caller's.
+
+        Raises:
+            SchedulerStateError: the scheduler is not running.
+        """
+        self._life.engine()
+        definitions = self._life.definitions()
+        around = definitions.surroundings(store)
+        held: list[str] = []
+        try:
+            for spec in specs:
+                held.extend(self._life.temporary.hold(spec.func))
+            records = [definitions.define(spec, around) for spec in specs]
+            return await definitions.add_within(records, store, connection, replace_existing=replace_existing)
+        finally:
+            self._life.temporary.release(held)
+
+    async def add_all(
+        self, specs: Iterable[JobSpec], store: str, connection: Any, *, replace_existing: bool
+    ) -> list[Placed]:
         """Add jobs to one store, all or none; what they say of these options themselves must agree.
 
         Raises:
@@ -72,7 +99,7 @@ class Authoring:
                         f"a JobSpec says {name}={spec.options[name]!r}, but add_jobs adds all with {name}={value!r}, "
                         f"in one transaction; pass {name} to add_jobs"
                     )
-        return await self.add(given, store, replace_existing=replace_existing)
+        return await self.add(given, store, connection, replace_existing=replace_existing)
 
     def declare(self, func: Callable[..., Any], trigger: Any, options: Mapping[str, Any]) -> str:
         """Keep a declared job for every start; return its id.
@@ -94,23 +121,26 @@ class Authoring:
         if any(spec.options["id"] == job_id for spec in self.declared):
             raise ConfigurationError(f"a job with the id {job_id!r} is declared already; give one of them another id")
         spec = JobSpec(func, trigger, **{**options, "id": job_id})
-        life.definitions().define(spec, life.definitions().surroundings(store, life.clock.now_us()))
+        definitions = life.definitions()
+        definitions.define(spec, definitions.surroundings(store, life.clock.now_us()))
         self.declared.append(spec)
         return job_id
 
     async def modify(self, job_id: str, changes: Mapping[str, Any]) -> Placed:
         """Change a job."""
         definitions, temporary = self._life.definitions(), self._life.temporary
-        store = (await definitions.find(job_id)).store
-
-        def change(job: JobRecord, now: int) -> JobRecord:
-            modified = modify(job, changes, definitions.surroundings(store, now))
-            if changes.keys() & {"func", "executor"}:
-                definitions.check_executor(modified)
-            return modified
-
-        held = temporary.hold(changes.get("func"))
+        func = changes.get("func")
+        held = temporary.hold(func)
         try:
+            task = self._life.tasks.name_of(func) if callable(func) else func
+            store = await definitions.introduce(job_id, [task] if isinstance(task, str) else [])
+
+            def change(job: JobRecord, now: int) -> JobRecord:
+                modified = modify(job, changes, definitions.surroundings(store, now))
+                if changes.keys() & {"func", "executor"}:
+                    definitions.check_executor(modified)
+                return modified
+
             placed = await definitions.change(job_id, change, events.JobModified)
             if "func" in changes:
                 temporary.bind(placed.store, [placed.record])
@@ -118,12 +148,14 @@ class Authoring:
             temporary.release(held)
         return placed
 
-    async def find_or_none(self, job_id: str) -> JobRecord | None:
-        """Return a job, ``None`` when there is none."""
+    async def find_or_none(self, job_id: str) -> tuple[JobRecord | None, int]:
+        """Return a job, ``None`` when there is none, and the clock of its store."""
+        definitions = self._life.definitions()
         try:
-            return (await self._life.definitions().find(job_id)).record
+            found = await definitions.find(job_id)
         except JobNotFoundError:
-            return None
+            return None, self._life.clock.now_us()
+        return found.record, definitions.place(found.store).estimate_now()
 
     async def run_job(
         self, target: str | Callable[..., Any], args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
@@ -136,7 +168,7 @@ class Authoring:
         temporary = self._life.temporary
         held = temporary.hold(target)
         try:
-            around = definitions.surroundings(DEFAULT, self._life.clock.now_us())
+            around = definitions.surroundings(DEFAULT)
             job = definitions.define(JobSpec(target, None, **arguments), around)
             run = await ledger.run_once(DEFAULT, job)
             temporary.bind(DEFAULT, [job])

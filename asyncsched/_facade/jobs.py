@@ -38,61 +38,98 @@ class JobCalls:
         self,
         func: Callable[P, Coroutine[Any, Any, R]],
         trigger: Trigger | None = None,
+        *,
+        connection: Any = None,
         **options: Unpack[JobOptions],
     ) -> Job[P, R]: ...
 
     @overload
     async def add_job(
-        self, func: Callable[P, R], trigger: Trigger | None = None, **options: Unpack[JobOptions]
+        self,
+        func: Callable[P, R],
+        trigger: Trigger | None = None,
+        *,
+        connection: Any = None,
+        **options: Unpack[JobOptions],
     ) -> Job[P, R]: ...
 
     @overload
     async def add_job(
-        self, func: str, trigger: Trigger | None = None, **options: Unpack[JobOptions]
+        self, func: str, trigger: Trigger | None = None, *, connection: Any = None, **options: Unpack[JobOptions]
     ) -> Job[..., Any]: ...
 
     @overload
     async def add_job(
-        self, func: Callable[P, Coroutine[Any, Any, R]], trigger: TriggerAlias, **options: Any
+        self,
+        func: Callable[P, Coroutine[Any, Any, R]],
+        trigger: TriggerAlias,
+        *,
+        connection: Any = None,
+        **options: Any,
     ) -> Job[P, R]: ...
 
     @overload
-    async def add_job(self, func: Callable[P, R], trigger: TriggerAlias, **options: Any) -> Job[P, R]: ...
+    async def add_job(
+        self, func: Callable[P, R], trigger: TriggerAlias, *, connection: Any = None, **options: Any
+    ) -> Job[P, R]: ...
 
     @overload
-    async def add_job(self, func: str, trigger: TriggerAlias, **options: Any) -> Job[..., Any]: ...
+    async def add_job(
+        self, func: str, trigger: TriggerAlias, *, connection: Any = None, **options: Any
+    ) -> Job[..., Any]: ...
 
     async def add_job(
         self,
         func: Callable[..., Any] | str,
         trigger: Trigger | TriggerAlias | None = None,
+        *,
+        connection: Any = None,
         **options: Any,
     ) -> Job[..., Any]:
         """Add a job; see `JobOptions` for the keywords.
+
+        With a ``connection`` the job is part of your own transaction: nobody sees it before you
+        commit, it is gone if you roll back, and it fires as soon as the store tells of the commit.
+        As only you know what comes of it, no `JobAdded` or `JobModified` is published for it.
 
         Args:
             func: a callable, or the name of a registered task.
             trigger: when it is due; ``None`` is now, once; an alias takes the trigger's own
                 arguments among the options.
+            connection: a connection of the store's driver (asyncpg) to the store's database, in a
+                transaction; ``None`` for a transaction of the store's own.
             **options: the job's policies and the rest of its definition.
 
         Returns:
             A snapshot of the job as stored.
 
         Raises:
-            ConfigurationError: something in the definition is wrong; nothing was added.
+            ConfigurationError: something in the definition is wrong, or the store cannot join a
+                transaction; nothing was added.
+            SchedulerStateError: a connection was given and the scheduler is not running.
             JobExistsError: the id exists and ``replace_existing`` is not set.
             TaskNotRegisteredError: ``func`` is a name that is not registered.
             SerializationError: an argument cannot be stored.
             StoreUnavailableError: the store cannot be reached.
         """
-        placed = await self._life.authoring.add_one(JobSpec(func, trigger, **options))
+        placed = await self._life.authoring.add_one(JobSpec(func, trigger, **options), connection)
         return self._job(placed[0], func if callable(func) else None)
 
     async def add_jobs(
-        self, specs: Iterable[JobSpec], *, store: str = "default", replace_existing: bool = False
+        self,
+        specs: Iterable[JobSpec],
+        *,
+        store: str = "default",
+        replace_existing: bool = False,
+        connection: Any = None,
     ) -> list[Job[..., Any]]:
         """Add any number of jobs in one transaction, all or none.
+
+        Args:
+            specs: the definitions.
+            store: the name of the store for all of them.
+            replace_existing: whether a job whose id exists is defined anew.
+            connection: as for `add_job`: the transaction is yours, then.
 
         Returns:
             Snapshots in the order of the specs.
@@ -100,7 +137,7 @@ class JobCalls:
         Raises:
             What `add_job` raises.
         """
-        placed = await self._life.authoring.add_all(specs, store, replace_existing=replace_existing)
+        placed = await self._life.authoring.add_all(specs, store, connection, replace_existing=replace_existing)
         return [self._job(item) for item in placed]
 
     @overload

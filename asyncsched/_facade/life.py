@@ -1,6 +1,6 @@
 """What lasts from the making of a `Scheduler` to its end, over any number of starts and stops."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import tzinfo
 from types import ModuleType
 from typing import Any, Final, final
@@ -170,7 +170,10 @@ class Life:
         def removed(store: str, job_id: str | None) -> None:
             engine.pool.withdraw(store, job_id, "the job was removed", manual=True)
 
-        definitions = self._make_definitions(engine.places, engine.announcer, changed, removed)
+        async def introduce(store: str, tasks: Iterable[str]) -> None:
+            await engine.units[store].introduce(tasks)
+
+        definitions = self._make_definitions(engine.places, engine.announcer, introduce, changed, removed)
         await self.staging.move_into(definitions)
         await definitions.reconcile(self.authoring.declared)
         self._definitions = definitions
@@ -278,8 +281,8 @@ class Life:
             )
             for name, unit in units.items()
         }
-        now = to_datetime(self.clock.now_us())
-        due = [one.next_wakeup for one in stores.values() if one.next_wakeup is not None and one.next_wakeup <= now]
+        wakeups = [(unit.loop.next_wakeup, unit.now_us) for unit in units.values()]
+        due = [to_datetime(at) for at, now_us in wakeups if at is not None and at <= now_us()]
         return Health(
             state=self.state,
             alive=self.running and (engine is None or engine.host.error is None),
@@ -307,12 +310,19 @@ class Life:
 
     def _staged_definitions(self) -> Definitions:
         mute = Announcer(Broadcast(), self.clock, "", self.temporary.removed)
-        return self._make_definitions(self.staging.places, mute, lambda _store, _job: None, lambda _store, _id: None)
+
+        async def introduce(_store: str, _tasks: Iterable[str]) -> None:
+            """Tell nobody: what is staged is nobody else's business."""
+
+        return self._make_definitions(
+            self.staging.places, mute, introduce, lambda _store, _job: None, lambda _store, _id: None
+        )
 
     def _make_definitions(
         self,
         places: Mapping[str, JobStore],
         announcer: Announcer,
+        introduce: Callable[[str, Iterable[str]], Awaitable[None]],
         changed: Callable[[str, JobRecord | None], None],
         removed: Callable[[str, str | None], None],
     ) -> Definitions:
@@ -324,9 +334,9 @@ class Life:
             tasks=self.tasks,
             temporary=self.temporary,
             executors=self.parts.executors,
-            clock=self.clock,
             new_id=new_job_id,
             announcer=announcer,
+            introduce=introduce,
             changed=changed,
             removed=removed,
         )

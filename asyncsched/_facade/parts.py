@@ -93,7 +93,7 @@ class Parts:
         self.executors[_name(name)] = made
         if engine is not None:
             engine.announcer.scheduler_event(events.ExecutorAdded, executor=name)
-            await engine.unpark()
+            await engine.extended()
 
     async def remove_executor(self, engine: Engine | None, name: str) -> None:
         """Remove an executor; a running engine stops it.

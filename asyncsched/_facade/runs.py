@@ -8,6 +8,7 @@ from asyncsched._engine.ledger import PlacedRun
 from asyncsched._engine.why import explain_absence, explain_run
 from asyncsched._facade.jobs import JobCalls
 from asyncsched.clock import to_datetime
+from asyncsched.health import NodeInfo
 from asyncsched.run import Run, RunState, Verdict
 
 if TYPE_CHECKING:
@@ -61,15 +62,31 @@ class RunCalls(JobCalls):
         return self._run_of(await self._life.authoring.run_job(id_or_func, args, kwargs))
 
     async def cancel_run(self, run_id: str) -> bool:
-        """Cancel a run that this node makes, or that waits; it is recorded ``cancelled``.
+        """Cancel a run that waits or runs, on whatever node; it is recorded ``cancelled``.
+
+        A run of another node is asked to stop: that node hears of it within seconds, and should it
+        die before that, the run is recorded ``cancelled`` all the same. A run may still end by
+        itself before it is reached.
 
         Returns:
-            Whether there was something to cancel: ``False`` for a run that is over or on another node.
+            Whether there was something to cancel: ``False`` for a run that is over.
 
         Raises:
             RunNotFoundError: the ledger does not hold it.
         """
         return await self._life.ledger().cancel(run_id)
+
+    async def nodes(self, *, store: str | None = None) -> list[NodeInfo]:
+        """Return the schedulers that work on a job store, or on each of all, in the order in which they joined.
+
+        Args:
+            store: only those of that store.
+
+        Raises:
+            ConfigurationError: there is no such store.
+            StoreUnavailableError: it cannot be reached.
+        """
+        return await self._life.ledger().nodes(store)
 
     async def get_runs(
         self,
@@ -108,8 +125,8 @@ class RunCalls(JobCalls):
             run = self._run_of(row)
             return Verdict(job_id=job_id, at=to_datetime(instant), state=run.state,
                            sentence=explain_run(row.record), run=run)  # fmt: skip
-        job = await self._life.authoring.find_or_none(job_id)
-        state, sentence = explain_absence(job, job_id, instant, self._life.clock.now_us())
+        job, now = await self._life.authoring.find_or_none(job_id)
+        state, sentence = explain_absence(job, job_id, instant, now)
         return Verdict(job_id=job_id, at=to_datetime(instant), state=cast("Any", state), sentence=sentence)
 
     async def wait_run(self, run_id: str, store: str) -> Any:

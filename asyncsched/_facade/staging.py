@@ -18,7 +18,7 @@ class Staging:
     """One memory store for each store that jobs are waiting for."""
 
     def __init__(self, clock: Clock, codec: Codec) -> None:
-        self._context = StoreContext(clock, codec, new_job_id)
+        self._context = StoreContext(clock, codec, new_job_id, hasattr(clock, "attach"))
         self._replacing: set[str] = set()
         self.places: Final[dict[str, JobStore]] = {}
 

@@ -6,6 +6,7 @@ for. Linux alone tells enough (``/proc``, see proc(5) of the Linux manual pages)
 """
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ import msgspec
 
 from asyncsched.clock import process_id
 
-__all__ = ["is_gone", "process_identity"]
+__all__ = ["host_name", "is_gone", "process_identity"]
 
 _PROC: Final = Path("/proc")
 _START_TIME: Final = 19
@@ -27,6 +28,11 @@ class _Identity(msgspec.Struct, frozen=True, array_like=True):
     namespace: str
     pid: int
     started: int
+
+
+def host_name() -> str:
+    """Return what this host calls itself, for people."""
+    return socket.gethostname()
 
 
 def process_identity() -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Concatenate, Final, Literal, ParamSpec, TypeVar, final
+from typing import TYPE_CHECKING, Concatenate, Final, Literal, ParamSpec, TypeVar, final
 
 import anyio.lowlevel
 
@@ -32,6 +32,9 @@ from asyncsched.stores.base import (
 from asyncsched.stores.sqlite_connection import DatabaseThread, start_thread
 from asyncsched.stores.sqlite_faults import faults_of
 from asyncsched.stores.sqlite_session import Session
+
+if TYPE_CHECKING:
+    from asyncsched.clock import Clock
 
 __all__ = ["SQLiteJobStore"]
 
@@ -81,6 +84,7 @@ class SQLiteJobStore:
         self._synchronous = synchronous
         self._thread: DatabaseThread | None = None
         self._session: Session | None = None
+        self._clock: Clock | None = None
         self._joined: set[str] = set()
         self._company = anyio.Event()
 
@@ -120,6 +124,7 @@ class SQLiteJobStore:
         with faults_of(self._path):
             self._thread = await start_thread(lambda: session.connect(self._synchronous, self.busy_timeout))
         self._session = session
+        self._clock = context.clock
         self._joined.clear()
 
     async def close(self) -> None:
@@ -134,8 +139,8 @@ class SQLiteJobStore:
         return self._open_session().clock.now_us()
 
     def estimate_now(self) -> int:
-        """Return the clock of this host."""
-        return self._open_session().clock.now_us()
+        """Return the clock of this host, also when it was closed."""
+        return (self._clock or self._open_session().clock).now_us()
 
     async def watch(self, hint: Callable[[], None]) -> None:
         """Call ``hint`` when another connection has written.

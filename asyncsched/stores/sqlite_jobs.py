@@ -49,6 +49,8 @@ _UPDATE_PRIORITY: Final = (
 )
 _CANCEL_WAITING: Final = "UPDATE runs SET state = 'cancelled', finished_at = ?, reason = 'job removed' WHERE job_id = ? AND state = 'pending'"
 
+_PARKED: Final = f"{STATES} WHERE j.state = 'parked' ORDER BY j.id"
+
 
 # -- add -------------------------------------------------------------------------------------
 
@@ -277,7 +279,7 @@ def query(
 def parked(session: Session) -> list[JobRecord]:
     """See `JobStore.parked`."""
     with session.reading():
-        rows = session.rows(f"{STATES} WHERE j.state = 'parked' ORDER BY j.id", ())
+        rows = session.rows(_PARKED)
         return [stored.job for stored in session.load(rows)]
 
 

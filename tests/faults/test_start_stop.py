@@ -184,7 +184,7 @@ class _Hanging:
 
     persistent = shared = False
     label = "hanging"
-    fire_due = finish = next_wakeup = None
+    fire_due = finish = next_wakeup = estimate_now = None
 
     async def open(self, context: object) -> None:
         await anyio.sleep_forever()

@@ -73,5 +73,6 @@ async def test_a_job_of_the_highest_version_can_be_parked(tmp_path: Path) -> Non
     with anyio.fail_after(WAIT_S):
         async with scheduler_over(path) as scheduler:
             assert await (await scheduler.run_job(sound)).wait() == "sound"
+            await scheduler.wait_until_idle()
             assert (await scheduler.get_job("poisoned")).state == "parked"
             assert scheduler.health().alive

@@ -22,6 +22,8 @@ CREATE TABLE jobs (
 
 CREATE INDEX jobs_due ON jobs (priority DESC, due_at) WHERE state = 'active' AND due_at IS NOT NULL;
 
+CREATE INDEX jobs_parked ON jobs (id) WHERE state = 'parked';
+
 CREATE TABLE definitions (
     number INTEGER PRIMARY KEY,
     task TEXT,
