@@ -6,7 +6,6 @@ from typing import Final, Generic, TypeVar, cast, final
 
 import anyio
 
-from asyncsched._engine.bridge import native_cancellations
 from asyncsched.errors import AsyncschedError
 
 __all__ = ["Grouped"]
@@ -80,7 +79,6 @@ class Grouped(Generic[Q, A]):
 
     async def _turn_of(self, call: _Call[Q, A]) -> None:
         """Wait until the call was answered, or is the one to write."""
-        count = native_cancellations()
         try:
             await call.told.wait()
         except BaseException:
@@ -89,8 +87,8 @@ class Grouped(Generic[Q, A]):
                 raise
             with anyio.CancelScope(shield=True):  # it is being written: bounded by the deadline of the write
                 await call.told.wait()
-            if count():
-                raise
+            if anyio.current_effective_deadline() != float("-inf"):
+                raise  # not a cancel scope's, which would be delivered again, but the task's
 
     def _give_up(self, call: _Call[Q, A]) -> None:
         if call in self._waiting:
