@@ -291,9 +291,9 @@ class DriverLoop:
             self._thread.join()  # it has nothing left to do
 
     async def _call(self, operation: Callable[[], Coroutine[Any, Any, T]], *, forward: bool) -> T:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        if self._closed or process_id() != self._process:
+        if self._closed or process_id() != self._process:  # asyncio knows no current task after a fork
             raise self._refusal()
+        await anyio.lowlevel.checkpoint_if_cancelled()
         reply = Reply[T]()
         try:
             self._enter(self._begin, operation, reply)
