@@ -261,7 +261,9 @@ class Connections:
                 result = await self._resolve(lost)
                 return result
             except Exception as error:  # noqa: BLE001 - raised unless it is worth another try
-                if not (left and is_conflict(error)):
+                # Another connection may lead to a server that takes writes.
+                is_worth_it = is_conflict(error) or (is_read_only(error) and left == TRIES - 1)
+                if not (left and is_worth_it):
                     raise self._reported(error) from _shown(error)
         raise AssertionError
 
@@ -334,8 +336,8 @@ class Connections:
                 return await within(seconds, self._asked(operation))
             except Exception as error:  # noqa: BLE001 - raised unless it is worth another try
                 # A pooler may have taken the connection that a statement was prepared on.
-                is_worth_it = is_conflict(error) or (is_lost(error) and not isinstance(error, TimeoutError))
-                if not (left and is_worth_it):
+                is_worth_it = is_conflict(error) or is_read_only(error) or is_lost(error)
+                if isinstance(error, TimeoutError) or not (left and is_worth_it):
                     raise self._reported(error) from _shown(error)
         raise AssertionError
 
