@@ -5,6 +5,7 @@ all that dies, and the disk would be what is measured otherwise.
 """
 
 import random
+import signal
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +71,7 @@ def main(order: Task) -> None:
     """Add all the jobs and end, or make runs until killed or told to stop."""
     say_into(order.log)
     witness = Witness(order.witness, synchronous=False)
-    failpoint = Failpoint(None, nth=0, skip=0, action="kill", witness=witness)
+    failpoint = Failpoint(None, witness)
     settle_here(witness, failpoint)
     s = Scheduler(
         failing(order.place.store(), failpoint, witness),
@@ -86,9 +87,10 @@ def main(order: Task) -> None:
 
 
 async def _work(s: Scheduler, witness: Witness) -> None:
-    async with s:
-        witness.write("READY")
-        await s.run_forever()
+    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with s:
+            witness.write("READY")
+            await anext(aiter(signals))
 
 
 async def _feed(s: Scheduler, witness: Witness, count: int) -> None:
@@ -145,6 +147,7 @@ class _Cluster:
             self._kill_until_done(observer, feeder, workers)
             self.took_s = time.monotonic() - began_at
             for worker in workers:
+                self.crew.await_word("READY", worker, END_S)
                 self.crew.retire(worker)
             self.crew.await_end(END_S)
             last, nodes = observer.look(), observer.nodes()

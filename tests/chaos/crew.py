@@ -104,7 +104,7 @@ class Crew:
 
     def retire(self, member: Member) -> None:
         """Tell it to stop."""
-        if not member.leaving:
+        if not member.leaving and member in self.members:
             member.leaving = True
             os.kill(member.pid, signal.SIGTERM)
 

@@ -68,8 +68,8 @@ class Episode:
                 self._looks.append(observer.look())
             overdue = self._heal(observer)
             self._calm(observer)
-            for member in self.crew.members:
-                self.crew.retire(member)
+            for member in self.crew.staying:
+                self._retire(member)
             self.crew.await_end(END_S)
             self._looks.append(observer.look())
             nodes = observer.nodes()
@@ -100,7 +100,7 @@ class Episode:
                 self._kill_all()
                 self.crew.pause(fault.after_s)
             case "retire":
-                self.crew.retire(self._choose(fault))
+                self._retire(self._choose(fault))
         self._fill_up(fault)
 
     def _kill_all(self) -> None:
@@ -121,15 +121,14 @@ class Episode:
         for number in range(self._count - len(self.crew.staying)):
             self._start(LOOPS[(fault.seed + number) % len(LOOPS)], fault.seed ^ number)
         if len(self.crew.awake) > self._count:
-            self.crew.retire(self.crew.awake[0])
+            self._retire(self.crew.awake[0])
 
     def _fail_at_point(self, fault: Fault) -> None:
         """Start a process that fails at a point, and wait until it does."""
         member = self._start(fault.loop, fault.seed, fault)
         point = str(fault.point)
         if point.startswith("leave."):
-            self.crew.await_word("READY", member, PATIENCE_S)
-            self.crew.retire(member)
+            self._retire(member)
         kills = fault.action == "kill"
         if not self.crew.await_word("DIE" if kills else "STOP", member, PATIENCE_S):
             self.crew.tally.unreached[point] += 1
@@ -139,6 +138,11 @@ class Episode:
             self.crew.bury(member)
         else:
             self._freeze(member, fault, point)
+
+    def _retire(self, member: Member) -> None:
+        """Tell a process to stop, once it listens."""
+        self.crew.await_word("READY", member, PATIENCE_S)
+        self.crew.retire(member)
 
     def _freeze(self, member: Member, fault: Fault, by: str) -> None:
         seconds = fault.leases * self._lease_s
@@ -159,7 +163,9 @@ class Episode:
             )
             if fault is None:
                 return calm
-            return replace(calm, point=fault.point, nth=fault.nth, skip=fault.skip, action=fault.action)
+            return replace(
+                calm, point=fault.point, nth=fault.nth, skip=fault.skip, late_s=fault.late_s, action=fault.action
+            )
 
         return self.crew.start(main, order)
 

@@ -62,16 +62,27 @@ class Failpoint:
 
     Args:
         point: one of `POINTS`, or ``None`` for none.
+        witness: told before it happens.
         nth: at which of its occurrences.
         skip: for ``inside``, how many statements of the transaction are let through.
+        late_s: for ``inside``, how long after the sending of the next one; 0 for before it.
         action: what happens there.
-        witness: told before it happens.
     """
 
-    def __init__(self, point: str | None, *, nth: int, skip: int, action: Action, witness: Witness) -> None:
+    def __init__(
+        self,
+        point: str | None,
+        witness: Witness,
+        *,
+        nth: int = 1,
+        skip: int = 0,
+        late_s: float = 0.0,
+        action: Action = "kill",
+    ) -> None:
         self.point = point
         self._left = nth
         self._skip = skip
+        self._late_s = late_s
         self._action: Action = action
         self._witness = witness
         self._inside = False
@@ -97,7 +108,10 @@ class Failpoint:
         self._skip -= 1
         if self._skip < 0 or text.lstrip().upper().startswith("COMMIT"):
             self._inside = False
-            self._act()
+            if self._late_s:
+                threading.Timer(self._late_s, self._act).start()
+            else:
+                self._act()
 
     def _is_turn(self) -> bool:
         with self._lock:  # user code may be in any thread

@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import random
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ class Order:
     Attributes:
         calm: a file; while it is there, the client adds nothing more and pauses what recurs.
         seed: of what the client does.
-        nth: at which occurrence of its point it fails; see `Failpoint` for the rest.
+        point: where it fails; nowhere if ``None``.
+        nth, skip, late_s, action: how it fails at its point, see `Failpoint`.
     """
 
     place: Place
@@ -45,6 +47,7 @@ class Order:
     point: str | None = None
     nth: int = 1
     skip: int = 0
+    late_s: float = 0.0
     action: Action = "kill"
 
 
@@ -60,7 +63,9 @@ def main(order: Order) -> None:
     """Live until killed, or until SIGTERM comes."""
     say_into(order.log)
     witness = Witness(order.witness, synchronous=True)
-    failpoint = Failpoint(order.point, nth=order.nth, skip=order.skip, action=order.action, witness=witness)
+    failpoint = Failpoint(
+        order.point, witness, nth=order.nth, skip=order.skip, late_s=order.late_s, action=order.action
+    )
     if order.point is not None and order.point.endswith(".inside"):
         order.place.trace(failpoint)
     settle_here(witness, failpoint)
@@ -79,10 +84,11 @@ async def _live(order: Order, witness: Witness, failpoint: Failpoint) -> None:
         max_concurrent_runs=MAX_CONCURRENT_RUNS,
     )
     async with anyio.create_task_group() as group:
-        async with s:
-            witness.write("READY")
-            group.start_soon(_Client(s, order, witness).run)
-            await s.run_forever()
+        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            async with s:
+                witness.write("READY")
+                group.start_soon(_Client(s, order, witness).run)
+                await anext(aiter(signals))
         group.cancel_scope.cancel()
 
 

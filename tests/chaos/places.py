@@ -1,6 +1,7 @@
 """The stores that the harness runs on: how a process reaches one, and what may be left of it at the end."""
 
 import sqlite3
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from tests.chaos.failpoints import Failpoint, trace_postgres, trace_sqlite
 from tests.postgres.server import fresh_schema, running_server
 
 Kind = Literal["sqlite", "postgres"]
+LINGER_S: Final = 5.0
+"""For how long the server may go on with what a dead process had asked of it."""
+
 KINDS: Final[tuple[Kind, ...]] = ("sqlite", "postgres")
 
 
@@ -60,33 +64,40 @@ class SQLiteFile(Place):
 
 
 @dataclass(frozen=True)
-class PostgresSchema(Place):
-    """A schema of a server."""
+class PostgresDatabase(Place):
+    """A database of its own on the server of the tests."""
 
+    name: str
     dsn: str
-    schema: str
 
     def store(self) -> JobStore:
         from asyncsched.stores.postgres import PostgresJobStore  # noqa: PLC0415 - asyncpg need not be there
 
-        return PostgresJobStore(self.dsn, schema=self.schema)
+        return PostgresJobStore(self.dsn)
 
     def trace(self, failpoint: Failpoint) -> None:
         trace_postgres(failpoint)
 
     def leftovers(self) -> list[str]:
-        rows = running_server().execute(
-            "SELECT state, query FROM pg_stat_activity WHERE position($1 in query) > 0 AND pid <> pg_backend_pid()",
-            self.schema,
-        )
-        return [f"a backend is {state}, after {query!r:.80}" for state, query in rows]
+        give_up_at = time.monotonic() + LINGER_S
+        while rows := self._backends():
+            if time.monotonic() > give_up_at:
+                return [f"a backend is {state}, after {query!r:.80}" for state, query in rows]
+            time.sleep(0.05)
+        return []
 
     def remove(self) -> None:
-        running_server().execute(f'DROP SCHEMA IF EXISTS "{self.schema}" CASCADE')
+        running_server().execute(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
+
+    def _backends(self) -> list[tuple[str, str]]:
+        statement = "SELECT state, query FROM pg_stat_activity WHERE datname = $1"
+        return [(str(state), str(query)) for state, query in running_server().execute(statement, self.name)]
 
 
 def new_place(kind: Kind, directory: Path) -> Place:
     """Return a place where nothing is yet."""
     if kind == "sqlite":
         return SQLiteFile(directory / "jobs.db")
-    return PostgresSchema(running_server().dsn(), fresh_schema())
+    server, name = running_server(), fresh_schema()
+    server.execute(f'CREATE DATABASE "{name}"')
+    return PostgresDatabase(name, server.dsn(name))

@@ -34,7 +34,7 @@ class Fault:
     Attributes:
         kind: ``point``: a fresh process fails at ``point``; ``kill`` or ``freeze``: one that runs, at
             any moment; ``massacre``: all of them are killed; ``retire``: one is stopped politely.
-        nth, skip: see `Failpoint`.
+        nth, skip, late_s: see `Failpoint`.
         after_s: how long the processes are left alone before.
         leases: for how many leases a frozen one stays so.
         dies_frozen: whether a frozen one is killed instead of going on.
@@ -48,6 +48,7 @@ class Fault:
     action: Action = "kill"
     nth: int = 1
     skip: int = 0
+    late_s: float = 0.0
     after_s: float = 0.0
     leases: float = 1.5
     dies_frozen: bool = False
@@ -90,6 +91,7 @@ def _fault(
         action="freeze" if freezes else "kill",
         nth=draw.randint(1, 6) if often else 1,
         skip=draw.randrange(6) if skip is None else skip,
+        late_s=draw.choice((0.0, draw.uniform(0.0, 0.004))),
         after_s=draw.uniform(0.0, 0.4),
         leases=draw.uniform(1.1, 1.6),
         dies_frozen=draw.random() < 0.3,
