@@ -1,6 +1,7 @@
 # Every target sets up .venv by itself. Needed: Python >= 3.11 with pip, and make.
 #   make test PYTHON=/path/to/python3    chooses the interpreter
 #   make test ARGS="-k cron -x"          hands arguments to pytest
+#   make chaos ARGS="cycles --seed 7"    kills processes on real stores; --help lists the rest
 PYTHON ?=
 ARGS ?=
 export PYTHON
@@ -8,7 +9,7 @@ export PYTHON
 run := .venv/bin/python
 sources := asyncsched tests $(wildcard examples benchmarks)
 
-.PHONY: demo test check lint types coverage bench bench-triggers clean
+.PHONY: demo test check lint types coverage chaos bench bench-triggers clean
 .DELETE_ON_ERROR:
 
 test: .venv/.ready
@@ -35,6 +36,9 @@ coverage: .venv/.ready
 	$(run) -m coverage run -m pytest $(ARGS)
 	$(run) -m coverage combine --quiet
 	$(run) -m coverage report --fail-under=95
+
+chaos: .venv/.ready
+	@$(run) -m tests.chaos $(ARGS)
 
 bench: .venv/.ready
 	@$(run) benchmarks/run.py $(ARGS)
