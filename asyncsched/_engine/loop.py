@@ -177,7 +177,7 @@ class TimerLoop:
         self.next_wakeup = await self._store.next_wakeup(self._company.foreign)
         if self.next_wakeup is None:
             return None
-        wait = self.next_wakeup - await self._store.now()
+        wait = self.next_wakeup - self._store.estimate_now()  # that answer has just set it right
         if wait > 0:
             return wait / 1_000_000
         self._expecting = self._look_for_pending = True  # what is due may be a waiting run
