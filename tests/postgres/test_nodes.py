@@ -49,7 +49,11 @@ class WrongClock:
 
 
 def node(server: PostgresServer, schema: str, **options: Any) -> Scheduler:
-    settings = {"defaults": JobDefaults(keep_runs=None, overlap="allow"), "shutdown_grace": 5, **options}
+    settings: dict[str, Any] = {
+        "defaults": JobDefaults(keep_runs=None, overlap="allow"),
+        "shutdown_grace": 5,
+        **options,
+    }
     return Scheduler(PostgresJobStore(server.dsn(), schema=schema), **settings)
 
 
