@@ -106,6 +106,8 @@ class Announcer:
             run_logger.warning("run %s of job %r: %s; it is now %s", row.id, row.job_id, row.reason, row.state)
             if row.state == "lost":
                 self._one(events.JobLost, store, row)
+            elif row.state == "cancelled":
+                self._one(events.JobCancelled, store, row)
 
     def cancelled(self, store: str, row: RunRecord) -> None:
         """Tell of a waiting run that was cancelled."""

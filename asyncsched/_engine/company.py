@@ -61,6 +61,10 @@ class Company:
             return f"there is no executor named {job.executor!r}; add it with Scheduler(executors=...) or add_executor"
         return None
 
+    async def is_known_elsewhere(self, job: JobRecord) -> bool:
+        """Tell whether another living node can run the job."""
+        return self._store.shared and _is_known_to(await self._others(), job)
+
     def is_mistaken(self, job: JobRecord) -> bool:
         """Tell whether a parked job was parked for a task or an executor that this process has."""
         reason = job.reason or ""

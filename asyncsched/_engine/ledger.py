@@ -55,13 +55,19 @@ class Ledger:
 
         Raises:
             SchedulerStateError: the job is parked.
-            TaskNotRegisteredError: its task is not known in this process.
+            TaskNotRegisteredError: its task is known neither in this process nor to another living node.
             ConfigurationError: the arguments do not fit its task.
         """
         job = placed.record
         if job.state == "parked":
             raise SchedulerStateError(f"job {job.id!r} is parked and cannot be run: {job.reason}")
         unit = self._unit(placed.store)
+        is_theirs = not self._tasks.knows(job.task) and await unit.company.is_known_elsewhere(job)
+        func = None if is_theirs else self._tasks.find(job.task)
+        if args is not None or kwargs is not None:
+            args, kwargs = read_arguments(
+                func, job.args if args is None else args, job.kwargs if kwargs is None else kwargs
+            )
         run = self._manual_run(unit, job, args, kwargs)
         await unit.store.enqueue([run])
         unit.loop.wake(pending=True)
@@ -161,11 +167,6 @@ class Ledger:
     def _manual_run(
         self, unit: StoreUnit, job: JobRecord, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
     ) -> RunRecord:
-        func = self._tasks.find(job.task)
-        if args is not None or kwargs is not None:
-            args, kwargs = read_arguments(
-                func, job.args if args is None else args, job.kwargs if kwargs is None else kwargs
-            )
         now = unit.now_us()
         return RunRecord(
             id=self._engine.new_run_id(),

@@ -104,7 +104,7 @@ class StoreUnit:
         self._scope: anyio.CancelScope | None = None
         self._gone = anyio.Event()
         self._beats = 0
-        self._company = Company(store, shared.tasks, shared.executors)
+        self.company: Final = Company(store, shared.tasks, shared.executors)
         self.now_us: Final[Callable[[], int]] = store.estimate_now
         """The store's clock, as far as it can be told without asking."""
         self.trouble: Final = Trouble(name, shared.clock, shared.announcer)
@@ -124,7 +124,7 @@ class StoreUnit:
             clock=shared.clock,
             announcer=shared.announcer,
             trouble=self.trouble,
-            company=self._company,
+            company=self.company,
             planner=self._planner,
             heed=self._heed,
             node=lambda: self.node_id,
@@ -144,7 +144,7 @@ class StoreUnit:
                 host=shared.host,
                 pid=shared.pid,
             ),
-            company=self._company,
+            company=self.company,
             new_node_id=shared.new_node_id,
             lease_us=shared.settings.lease_us,
             history_us=shared.settings.history_us,
@@ -237,7 +237,7 @@ class StoreUnit:
 
     def _planner(self, node: str) -> Planner:
         """Return the planner of one claim; stores may call it in a thread, when this node has another id already."""
-        require, new_run_id = self._company.require, self._shared.new_run_id
+        require, new_run_id = self.company.require, self._shared.new_run_id
 
         def planner(job: JobRecord, now: int, running: int, pending: int) -> Decision:
             require(job)
@@ -258,10 +258,10 @@ class StoreUnit:
 
     async def introduce(self, tasks: Iterable[str]) -> None:
         """Let the other nodes know before jobs of these tasks are written; asks the store only where they do not."""
-        if self._company.is_news(tasks):
+        if self.company.is_news(tasks):
             await self.lease.publish()
-            await self.unpark(self._company.is_mistaken)
-        if self._company.recall():
+            await self.unpark(self.company.is_mistaken)
+        if self.company.recall():
             self.loop.wake(pending=True)
 
     async def extended(self) -> None:
@@ -269,7 +269,7 @@ class StoreUnit:
         if self.store.shared:
             await self.lease.publish()
         await self.unpark(self._is_sound)
-        if self._company.recall():
+        if self.company.recall():
             self.loop.wake(pending=True)
 
     async def unpark(self, is_sound: Callable[[JobRecord], bool]) -> None:
@@ -281,14 +281,14 @@ class StoreUnit:
 
     async def _attend(self, has_news: bool) -> None:
         """Look after what other nodes may want or have got wrong; once a beat."""
-        if await self._company.review():
+        if await self.company.review():
             self.loop.wake(pending=True)
         if not self.store.shared:
             return
         await self._heed()
         self._beats += 1
         if has_news or self._beats % PARKED_BEATS == 0:
-            await self.unpark(self._company.is_mistaken)
+            await self.unpark(self.company.is_mistaken)
 
     async def _heed(self) -> None:
         """Cancel what others want to have cancelled."""
@@ -298,7 +298,7 @@ class StoreUnit:
                 pool.cancel(run_id, CANCELLED)
 
     def _is_sound(self, job: JobRecord) -> bool:
-        if self._company.lack(job) is not None:
+        if self.company.lack(job) is not None:
             return False
         try:
             if job.trigger is not None:
