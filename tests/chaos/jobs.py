@@ -96,17 +96,24 @@ def _length_s(run: RunRecord, longest_ms: int) -> float:
     return random.Random(run.id).uniform(0, longest_ms / 1000)
 
 
-@task("work")
-async def work(longest_ms: int) -> int:
-    """Take a while, and say so; returns the number of the attempt."""
+async def attempt(seconds: float) -> None:
+    """Take so long, and say so; what every job does."""
     run, hit = _began()
     try:
-        await anyio.sleep(_length_s(run, longest_ms))
+        await anyio.sleep(seconds)
         hit("work.middle")
     except anyio.get_cancelled_exc_class():
         _tell("CUT", run)
         raise
-    return _ended(run, hit)
+    _ended(run, hit)
+
+
+@task("work")
+async def work(longest_ms: int) -> int:
+    """Take a while; returns the number of the attempt."""
+    run = current_run().record
+    await attempt(_length_s(run, longest_ms))
+    return run.attempt
 
 
 @task("work_in_thread")
@@ -115,7 +122,8 @@ def work_in_thread(longest_ms: int) -> int:
     run, hit = _began()
     time.sleep(_length_s(run, longest_ms))
     hit("work.middle")
-    return _ended(run, hit)
+    _ended(run, hit)
+    return run.attempt
 
 
 def _began() -> tuple[RunRecord, Callable[[str], Any]]:
@@ -125,7 +133,6 @@ def _began() -> tuple[RunRecord, Callable[[str], Any]]:
     return run, hit
 
 
-def _ended(run: RunRecord, hit: Callable[[str], Any]) -> int:
+def _ended(run: RunRecord, hit: Callable[[str], Any]) -> None:
     _tell("END", run)
     hit("work.ended")
-    return run.attempt

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import anyio
 
 from asyncsched import Run, Scheduler
 from asyncsched.stores import SQLiteJobStore
+from tests.chaos.witness import Reader
 
 PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE_S = 30.0
@@ -64,7 +64,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 class Seen(NamedTuple):
-    """One line of the witness."""
+    """What the witness says of an attempt."""
 
     word: str
     job_id: str
@@ -74,10 +74,19 @@ class Seen(NamedTuple):
 
 
 def witnessed(path: Path) -> list[Seen]:
+    """Return the beginnings (``BEGIN``) and ends (``END``) of attempts, in their order."""
     if not path.exists():
         return []
-    lines = [line.split() for line in path.read_text().splitlines()]
-    return [Seen(word, job_id, run_id, int(attempt), int(pid)) for word, job_id, run_id, attempt, pid in lines]
+    reader = Reader(path)
+    try:
+        lines = [line for line in reader.read() if line.word in {"BEGIN", "END"}]
+    finally:
+        reader.close()
+    return [
+        Seen(line.word, job_id, run_id, int(attempt), line.pid)
+        for line in lines
+        for run_id, attempt, job_id, _node in [line.arguments]
+    ]
 
 
 def ledger(database: Path) -> list[Run[object]]:
@@ -88,8 +97,3 @@ def ledger(database: Path) -> list[Run[object]]:
             return await s.get_runs(limit=100_000)
 
     return anyio.run(read)
-
-
-def completions(seen: list[Seen]) -> "Counter[str]":
-    """Count the attempts that came to their end, by run."""
-    return Counter(line.run_id for line in seen if line.word == "end")

@@ -13,7 +13,7 @@ def _most_at_once(lines: list[tuple[str, str]]) -> int:
     open_runs: set[str] = set()
     most = 0
     for word, run_id in lines:
-        (open_runs.add if word == "start" else open_runs.discard)(run_id)
+        (open_runs.add if word == "BEGIN" else open_runs.discard)(run_id)
         most = max(most, len(open_runs))
     return most
 
@@ -42,12 +42,12 @@ def test_each_fire_happens_once_within_the_limit_also_when_a_process_is_killed(t
     fires = Counter((run.job_id, run.fire_time) for run in runs)
     assert set(fires.values()) == {1}
     assert {run.state for run in runs} <= {"succeeded", "pending", "coalesced", "skipped", "cancelled"}
-    once = Counter(line.run_id for line in seen if line.word == "end")
+    once = Counter(line.run_id for line in seen if line.word == "END")
     again = {run.id for run in runs if run.attempt > 1}
     assert {run_id for run_id, count in once.items() if count > 1} <= again
     assert len([run for run in runs if run.job_id.startswith("job-") and run.state == "succeeded"]) == 200
     cut = {line.run_id for line in seen if line.pid == killed_pid} - {
-        line.run_id for line in seen if line.pid == killed_pid and line.word == "end"
+        line.run_id for line in seen if line.pid == killed_pid and line.word == "END"
     }
     beats = [(line.word, line.run_id) for line in seen if line.job_id == "beat" and line.run_id not in cut]
     assert 1 <= _most_at_once(beats) <= 2
@@ -62,12 +62,12 @@ def test_a_frozen_node_is_taken_over_and_comes_back_under_a_new_id(tmp_path: Pat
         wait_until(lambda: len(witnessed(lines)) == 1)
         frozen.send_signal(signal.SIGSTOP)
         with program("witness.py", database, lines, "--hold", "--lease", 2, "--length", 0.1) as other:
-            wait_until(lambda: [line.attempt for line in witnessed(lines) if line.word == "end"] == [2])
+            wait_until(lambda: [line.attempt for line in witnessed(lines) if line.word == "END"] == [2])
             other.communicate(input="\n", timeout=30)
         frozen.send_signal(signal.SIGCONT)
         more = run_program  # it works on: what another process adds now, it runs
         assert more("witness.py", database, lines, "--jobs", 1, "--prefix", "later", "--hold").returncode == 0
-        wait_until(lambda: any(line.word == "end" and line.job_id == "later-0000" for line in witnessed(lines)))
+        wait_until(lambda: any(line.word == "END" and line.job_id == "later-0000" for line in witnessed(lines)))
         _out, err = frozen.communicate(input="\n", timeout=30)
         assert frozen.returncode == 0
         assert "is lost: it was given up by another node" in err
