@@ -6,6 +6,7 @@ otherwise where that cannot be:
 * ``continued``: the block goes on where the one before it ended;
 * ``forever``: the program has no end; it is cancelled after half a second;
 * ``asyncio``: it needs asyncio, and is not run on trio;
+* ``postgres``: it finds the URL of an empty schema in ``DATABASE_URL``;
 * ``pytest``: it is a test module, and pytest runs it.
 """
 
@@ -20,10 +21,12 @@ from typing import Any, Final, NamedTuple
 import anyio
 import pytest
 
+from tests.postgres.server import PostgresServer
+
 ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if "adr" not in page.parts)]
 FENCE: Final = re.compile(r"^```python(?P<words>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-WORDS: Final = frozenset({"continued", "forever", "asyncio", "pytest"})
+WORDS: Final = frozenset({"continued", "forever", "asyncio", "postgres", "pytest"})
 LIMIT_S: Final = 30.0
 FOREVER_S: Final = 0.5
 PYTEST_OPTIONS: Final = ("-o", "asyncio_default_fixture_loop_scope=function")  # unset, it is warned about
@@ -73,6 +76,16 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty schema for a block that asks for one."""
+    if "postgres" not in request.node.callspec.params["block"].words:
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    schema: str = request.getfixturevalue("postgres_schema")
+    monkeypatch.setenv("DATABASE_URL", f"{server.dsn()}?schema={schema}")
+
+
 def bounded_run(
     loop: str, limit_s: float, *, may_go_on: bool
 ) -> Callable[[Callable[[], Coroutine[Any, Any, Any]]], None]:
@@ -86,6 +99,7 @@ def bounded_run(
     return lambda main: anyio.run(bounded, main, backend=loop)
 
 
+@pytest.mark.usefixtures("database_url")
 @pytest.mark.parametrize(("block", "loop"), CASES)
 def test_block_runs(block: Block, loop: str, empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forever = "forever" in block.words
