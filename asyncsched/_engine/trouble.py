@@ -25,7 +25,8 @@ may be put back, and the other stores go on meanwhile."""
 User = Literal["loop", "recorder", "lease"]
 
 FIRST_DELAY: Final = 0.1
-LONGEST_DELAY: Final = 30.0
+LONGEST_DELAY: Final = 4.5
+"""So that work goes on within 5 s of the return of a store that was away for long."""
 
 
 @final
@@ -57,7 +58,7 @@ class Trouble:
         return next(iter(self._errors.values()), None)
 
     async def until_done(self, user: User, call: Callable[[], Awaitable[T]]) -> T:
-        """Call the store until it answers; for ever, with a jittered back-off of up to 30 s."""
+        """Call the store until it answers; for ever, with a jittered back-off of up to 4.5 s."""
         while True:
             try:
                 answer = await call()
