@@ -262,7 +262,8 @@ async def test_what_is_cancelled_with_its_caller_has_ended_before_it(driver: Dri
 
 
 async def test_an_outcome_wins_over_the_scope_that_cancelled_the_operation(driver: DriverLoop) -> None:
-    async def stubborn(outcome: Callable[[], str]) -> str:
+    async def stubborn(scope: anyio.CancelScope, outcome: Callable[[], str]) -> str:
+        driver.soon(scope.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await forever()
         await driver_sleep(0.001)
@@ -271,12 +272,12 @@ async def test_an_outcome_wins_over_the_scope_that_cancelled_the_operation(drive
     def fail() -> str:
         raise LookupError("after all")
 
-    with anyio.move_on_after(0.01) as scope:
-        assert await driver.run_cancellable(partial(stubborn, lambda: "after all")) == "after all"
+    with anyio.CancelScope() as scope:
+        assert await driver.run_cancellable(partial(stubborn, scope, lambda: "after all")) == "after all"
         await anyio.lowlevel.checkpoint()
     assert scope.cancelled_caught
-    with anyio.move_on_after(0.01) as scope, pytest.raises(LookupError):
-        await driver.run_cancellable(partial(stubborn, fail))
+    with anyio.CancelScope() as scope, pytest.raises(LookupError):
+        await driver.run_cancellable(partial(stubborn, scope, fail))
     assert scope.cancel_called
     await anyio.lowlevel.checkpoint()
 
@@ -288,7 +289,7 @@ async def test_a_native_timeout_comes_after_the_end_and_leaves_nothing_behind(
 ) -> None:
     async def operation() -> None:
         try:
-            await driver_sleep(0.05)
+            await driver_sleep(LONG_S if forward else 0.05)
             ended.append("done")
         finally:
             await driver_sleep(0.01)
@@ -310,32 +311,34 @@ async def test_a_native_timeout_comes_after_the_end_and_leaves_nothing_behind(
 
 
 @pytest.mark.usefixtures("native")
-async def test_native_cancellations_on_top_of_each_other_and_of_a_scope(driver: DriverLoop) -> None:
-    async def slow() -> str:
+@pytest.mark.parametrize("count", [1, 3])
+async def test_native_cancellations_on_top_of_each_other_and_of_a_scope(driver: DriverLoop, count: int) -> None:
+    async def stubborn() -> str:
         with contextlib.suppress(asyncio.CancelledError):
-            await driver_sleep(0.05)
-        await driver_sleep(0.05)
+            await opened.wait()
+        await opened.wait()
         ended.append("end")
         return "result"
 
     async def calling(call: Callable[[Callable[[], Coroutine[Any, Any, str]]], Awaitable[str]]) -> str:
         with anyio.CancelScope() as scope:
             scopes.append(scope)
-            return await call(slow)
+            return await call(stubborn)
         return "swallowed"
 
     for call in (driver.run, driver.run_cancellable):
         for scope_first in (False, True):
-            ended, scopes = list[str](), list[anyio.CancelScope]()
+            opened, ended, scopes = asyncio.Event(), list[str](), list[anyio.CancelScope]()
             task = asyncio.create_task(calling(call))
             await asyncio.sleep(0.01)
             if scope_first:
                 scopes[0].cancel()
                 await asyncio.sleep(0.01)
-            for _ in range(3):
+            for _ in range(count):
                 task.cancel()
                 await asyncio.sleep(0.005)
                 assert not task.done()
+            opened.set()
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert ended == ["end"]
@@ -386,6 +389,7 @@ async def test_a_deadline_within_the_driver(driver: DriverLoop) -> None:
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_closing_cancels_what_is_pending(driver: DriverLoop, cancelled: bool) -> None:
     async def operation() -> None:
+        driver.soon(begun.release)
         try:
             await forever()
         finally:
@@ -403,13 +407,14 @@ async def test_closing_cancels_what_is_pending(driver: DriverLoop, cancelled: bo
                 scope.cancel()
             await driver.close()
 
-    ended: list[str] = []
+    begun, ended = anyio.Semaphore(0), list[str]()
     with anyio.fail_after(WAIT_S):
         async with anyio.create_task_group() as group:
             for _ in range(5):
                 group.start_soon(calling, driver.run)
                 group.start_soon(calling, driver.run_cancellable)
-            await anyio.sleep(0.01)
+            for _ in range(10):
+                await begun.acquire()
             group.start_soon(closing)
             group.start_soon(closing)
         assert sorted(ended) == ["cleaned up"] * 10 + ["told"] * 10
@@ -421,6 +426,7 @@ async def test_closing_cancels_what_is_pending(driver: DriverLoop, cancelled: bo
 
 async def test_an_operation_that_withstands_is_left_behind(anyio_backend: Backend) -> None:
     async def stubborn() -> None:
+        driver.soon(begun.set)
         while not released.is_set():
             with contextlib.suppress(asyncio.CancelledError):
                 await driver_sleep(0.01)
@@ -431,11 +437,11 @@ async def test_an_operation_that_withstands_is_left_behind(anyio_backend: Backen
         told.set()
 
     before = left_over(anyio_backend)
-    driver, released, told = driver_loop(), threading.Event(), anyio.Event()
+    driver, released, begun, told = driver_loop(), threading.Event(), anyio.Event(), anyio.Event()
     with anyio.fail_after(WAIT_S):
         async with anyio.create_task_group() as group:
             group.start_soon(calling)
-            await anyio.sleep(0.01)
+            await begun.wait()
             await driver.close()
             await told.wait()
         released.set()

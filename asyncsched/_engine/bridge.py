@@ -308,7 +308,8 @@ class DriverLoop:
     def _refusal(self) -> Exception:
         if process_id() != self._process:
             return SchedulerStateError("a driver loop cannot be used in a forked process: make one there")
-        return anyio.ClosedResourceError() if self._closed else RuntimeError("the operation cancelled itself")
+        closed = self._closed or self._stop.is_set()
+        return anyio.ClosedResourceError() if closed else RuntimeError("the operation cancelled itself")
 
     async def _parked(self, reply: Reply[Any]) -> None:
         """Wait for the end on trio, where a cancellation can be refused: the quick way."""
@@ -350,7 +351,8 @@ class DriverLoop:
 
     def _main(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner, contextlib.ExitStack() as ending:
+                ending.callback(self._stop.set)  # also when the loop ends by itself, before its tasks are cancelled
                 runner.run(self._stop.wait())
                 if self._tasks:  # what was cancelled is still busy with that
                     runner.run(asyncio.wait(self._tasks.values()))
