@@ -1,14 +1,16 @@
 """What the harness has found, brought about on purpose."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import pytest
 
-from asyncsched import Scheduler
+from asyncsched import JobSpec, Scheduler, every
 from asyncsched.errors import StoreUnavailableError
 from asyncsched.stores import JobStore, SQLiteJobStore
+from tests.chaos.places import new_place
 
 LEASE_S = 1.0
 
@@ -78,3 +80,26 @@ async def test_a_node_that_was_fenced_off_in_a_claim_asks_for_nothing_until_it_h
             while store.joined == former:  # noqa: ASYNC110 - nor that
                 await anyio.sleep(0.01)
     assert store.unknown_claims == []
+
+
+@pytest.mark.xfail(reason="on PostgreSQL the one that comes second is told that the jobs exist already", strict=True)
+@pytest.mark.anyio
+async def test_processes_that_define_the_same_jobs_at_once_agree_on_one_row_each() -> None:
+    names = [f"job-{number:02}" for number in range(30)]
+    place = new_place("postgres", Path())
+
+    async def define(s: Scheduler, order: int) -> None:
+        ids = names if order % 2 else names[::-1]
+        await s.add_jobs([JobSpec(pass_by, every(hours=1), id=one) for one in ids], replace_existing=True)
+
+    try:
+        async with AsyncExitStack() as stack:
+            nodes = [await stack.enter_async_context(Scheduler(place.store(), tasks=[pass_by])) for _ in range(4)]
+            for _ in range(5):
+                async with anyio.create_task_group() as group:
+                    for order, node in enumerate(nodes):
+                        group.start_soon(define, node, order)
+                assert [job.id for job in await nodes[0].get_jobs()] == names
+                await nodes[0].remove_all_jobs()
+    finally:
+        place.remove()
