@@ -6,13 +6,20 @@ from typing import Final
 
 import pytest
 
+from tests.postgres.server import fresh_schema, running_server
+
 
 def _sqlite(directory: Path) -> str:
     return f"sqlite:///{directory}/jobs.db?synchronous=NORMAL"
 
 
+def _postgres(_directory: Path) -> str:
+    return running_server().dsn(schema=fresh_schema())
+
+
 STORES: Final[dict[str, Callable[[Path], str]]] = {
     "sqlite": _sqlite,
+    "postgres": _postgres,
 }
 """What makes the URL of a fresh store, by the name of its kind."""
 
