@@ -3,12 +3,13 @@
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from asyncsched.stores.postgres import PostgresJobStore
 from tests.postgres.server import PostgresServer, fresh_schema, running_server
 
 _HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None
@@ -48,6 +49,12 @@ def postgres_schema(postgres_server: PostgresServer) -> Iterator[str]:
     schema = fresh_schema()
     yield schema
     postgres_server.execute(f'drop schema if exists "{schema}" cascade')
+
+
+@pytest.fixture
+def open_postgres(postgres_server: PostgresServer, postgres_schema: str) -> Callable[[], PostgresJobStore]:
+    """Makes PostgreSQL stores over the same schema, which nobody else uses."""
+    return lambda: PostgresJobStore(postgres_server.dsn(), schema=postgres_schema)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -24,16 +24,17 @@ def open_sqlite(tmp_path: Path) -> OpenStore:
     return lambda: SQLiteJobStore(tmp_path / "jobs.db", synchronous="OFF")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def open_store(request: pytest.FixtureRequest, open_sqlite: OpenStore) -> OpenStore:
-    """Makes stores over the same jobs, in memory and in a file in turn."""
-    if request.param == "sqlite":
-        return open_sqlite
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def open_store(request: pytest.FixtureRequest) -> OpenStore:
+    """Makes stores over the same jobs, in memory, in a file and on a server in turn."""
+    if request.param != "memory":
+        maker: OpenStore = request.getfixturevalue(f"open_{request.param}")
+        return maker
     store = MemoryJobStore()
     return lambda: store
 
 
 @pytest.fixture
 def store(open_store: OpenStore) -> JobStore:
-    """One store, in memory and in a file in turn."""
+    """One store, in memory, in a file and on a server in turn."""
     return open_store()

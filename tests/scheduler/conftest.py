@@ -9,16 +9,19 @@ from asyncsched.stores import MemoryJobStore, SQLiteJobStore
 from asyncsched.stores.base import JobStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], JobStore]:
     """Makes job stores over the same jobs: the second one finds what the first one left."""
-    if request.param == "memory":
-        store = MemoryJobStore()
-        return lambda: store
-    return lambda: SQLiteJobStore(tmp_path / "jobs.db", synchronous="OFF")
+    if request.param == "postgres":
+        open_postgres: Callable[[], JobStore] = request.getfixturevalue("open_postgres")
+        return open_postgres
+    if request.param == "sqlite":
+        return lambda: SQLiteJobStore(tmp_path / "jobs.db", synchronous="OFF")
+    store = MemoryJobStore()
+    return lambda: store
 
 
 @pytest.fixture
 def store(open_store: Callable[[], JobStore]) -> JobStore:
-    """A job store, in memory and in a file in turn."""
+    """A job store, in memory, in a file and on a server in turn."""
     return open_store()
