@@ -288,7 +288,7 @@ class Definitions:
                 return answer
         if away is not None:
             raise away
-        raise JobNotFoundError(job_id, await self._nearest(job_id))
+        raise JobNotFoundError(job_id, await _nearest(job_id, self._places.values()))
 
     async def _tell_cancelled(self, name: str, store: JobStore, waiting: Sequence[RunRecord]) -> None:
         """Tell of runs that waited when their job was removed and were not started meanwhile."""
@@ -344,13 +344,14 @@ class Definitions:
                 if taken:
                     raise JobExistsError(job.id for job in taken)
 
-    async def _nearest(self, job_id: str) -> list[str]:
-        known: list[str] = []
-        if len(job_id) > LONGEST_LOOKALIKE:
-            return known
-        for store in tuple(self._places.values()):
-            known.extend(job.id for job in await store.query(limit=1000))
-        return difflib.get_close_matches(job_id, known, NEAREST)
+
+async def _nearest(job_id: str, stores: Iterable[JobStore]) -> list[str]:
+    known: list[str] = []
+    if len(job_id) > LONGEST_LOOKALIKE:
+        return known
+    for store in tuple(stores):
+        known.extend(job.id for job in await store.query(limit=1000))
+    return difflib.get_close_matches(job_id, known, NEAREST)
 
 
 def _store_of(spec: JobSpec) -> str:

@@ -310,12 +310,8 @@ class Life:
 
     def _staged_definitions(self) -> Definitions:
         mute = Announcer(Broadcast(), self.clock, "", self.temporary.removed)
-
-        async def introduce(_store: str, _tasks: Iterable[str]) -> None:
-            """Tell nobody: what is staged is nobody else's business."""
-
         return self._make_definitions(
-            self.staging.places, mute, introduce, lambda _store, _job: None, lambda _store, _id: None
+            self.staging.places, mute, _tell_nobody, lambda _store, _job: None, lambda _store, _id: None
         )
 
     def _make_definitions(
@@ -340,3 +336,7 @@ class Life:
             changed=changed,
             removed=removed,
         )
+
+
+async def _tell_nobody(_store: str, _tasks: Iterable[str]) -> None:
+    """Tell nobody of what is staged: it is nobody else's business."""
