@@ -189,8 +189,6 @@ async def many(calling: Callable[[int], Awaitable[None]]) -> None:
 async def test_what_a_scope_cancels_was_never_begun(driver: DriverLoop, seed: int) -> None:
     async def calling(number: int) -> None:
         with anyio.move_on_after(ledger.delay()) as scope:
-            if ledger.random.random() < 0.5:
-                await anyio.lowlevel.checkpoint_if_cancelled()
             assert await driver.run(partial(ledger.work, number, ledger.delay())) == number
             assert number in ledger.done
             returned.add(number)
@@ -259,6 +257,17 @@ async def test_what_is_cancelled_with_its_caller_has_ended_before_it(driver: Dri
     assert sorted(ledger.done) == sorted(returned)
     assert len(ledger.cleaned) > 50
     assert len(returned) > 50
+
+
+async def test_nothing_is_begun_in_a_scope_that_is_cancelled_already(driver: DriverLoop) -> None:
+    ledger = Ledger(0)
+    for call in (driver.run, driver.run_cancellable):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await call(partial(ledger.work, 1, 0.0))
+        assert scope.cancelled_caught
+    await driver.run(partial(give, None))
+    assert not ledger.begun
 
 
 async def test_an_outcome_wins_over_the_scope_that_cancelled_the_operation(driver: DriverLoop) -> None:
