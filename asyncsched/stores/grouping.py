@@ -1,6 +1,5 @@
 """Group commit of calls from many tasks: what gathers while a write is in flight is written together."""
 
-import copy
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar, cast, final
 
@@ -18,11 +17,12 @@ A = TypeVar("A")
 class _Call(Generic[Q, A]):
     """One caller: what it asks for, and what it is told."""
 
-    __slots__ = ("_answer", "_error", "begun", "request", "told")
+    __slots__ = ("_answer", "_error", "begun", "is_abandoned", "request", "told")
 
     def __init__(self, request: Q) -> None:
         self.request = request
         self.begun = False
+        self.is_abandoned = False
         self.told = anyio.Event()
         self._answer: A | None = None
         self._error: BaseException | None = None
@@ -53,8 +53,8 @@ class Grouped(Generic[Q, A]):
 
     Args:
         write: writes a batch; returns an answer or an error for each request, in order. An answer is
-            never ``None``. It holds a cancellation back once it has begun, and puts the answers into
-            the list that it is given before it ends.
+            never ``None``. It puts the answers into the list that it is given, and holds a cancellation
+            back while it writes what is not answered yet.
         most: how many requests one write takes.
     """
 
@@ -82,15 +82,18 @@ class Grouped(Generic[Q, A]):
         try:
             await call.told.wait()
         except BaseException:
-            if not call.begun:
-                self._give_up(call)
+            try:
+                if call.begun:
+                    with anyio.CancelScope(shield=True):  # it is being written: bounded by the write's deadline
+                        await call.told.wait()
+            finally:
+                if not call.is_settled:
+                    self._give_up(call)
+            if not (call.is_settled and _is_scope_cancelled()):
                 raise
-            with anyio.CancelScope(shield=True):  # it is being written: bounded by the deadline of the write
-                await call.told.wait()
-            if anyio.current_effective_deadline() != float("-inf"):
-                raise  # not a cancel scope's, which would be delivered again, but the task's
 
     def _give_up(self, call: _Call[Q, A]) -> None:
+        call.is_abandoned = True
         if call in self._waiting:
             self._waiting.remove(call)
         if call.told.is_set():  # it was its turn to write
@@ -106,21 +109,22 @@ class Grouped(Generic[Q, A]):
         try:
             await self._write([one.request for one in batch], answers)
         except Exception as error:  # noqa: BLE001 - handed to each of the callers
-            answers = [_copied(error) for _ in batch]
+            answers += [_copied(error) for _ in batch[len(answers) :]]
+        except anyio.get_cancelled_exc_class():
+            if not (answers and _is_scope_cancelled()):  # the first answer is the leader's
+                raise
         finally:
             self._settle(batch, answers, call)
             self._pass_on()
 
     def _settle(self, batch: Sequence[_Call[Q, A]], answers: Sequence[A | Exception], leader: _Call[Q, A]) -> None:
-        """Answer a batch; without answers its writer was cancelled before it began, and the others wait again."""
-        if answers:
-            for one, answer in zip(batch, answers, strict=True):
-                one.settle(answer)
-            return
-        others = [one for one in batch if one is not leader]
-        for one in others:
+        """Answer a batch; those without an answer wait again: the writer was cancelled before it came to them."""
+        for one, answer in zip(batch, answers, strict=False):
+            one.settle(answer)
+        left = [one for one in batch[len(answers) :] if not (one is leader or one.is_abandoned)]
+        for one in left:
             one.begun = False
-        self._waiting[:0] = others
+        self._waiting[:0] = left
 
     def _pass_on(self) -> None:
         """Let the next one write, if someone waits."""
@@ -129,10 +133,16 @@ class Grouped(Generic[Q, A]):
             self._waiting[0].told.set()
 
 
+def _is_scope_cancelled() -> bool:
+    """Tell whether a cancellation is that of a scope, which is delivered again if it is passed over now."""
+    return anyio.current_effective_deadline() == float("-inf")
+
+
 def _copied(error: Exception) -> Exception:
     """Return an error of its own for a caller, as a traceback belongs to one task."""
-    if isinstance(error, AsyncschedError):
-        twin = copy.copy(error)
-        twin.__cause__ = error
-        return twin
-    return error
+    if not isinstance(error, AsyncschedError):
+        return error
+    twin = type(error).__new__(type(error), *error.args)  # not by its parameters, which are others than its args
+    vars(twin).update(vars(error))
+    twin.__cause__ = error
+    return twin
