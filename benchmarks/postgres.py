@@ -112,6 +112,16 @@ class Counted:
             return int(self._ask(f"{counted} WHERE d.datname = %s")[0])
         return int(self._ask("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s")[0])
 
+    def by_statement(self) -> dict[str, int]:
+        """Return how often each statement was executed so far, by the beginning of its text; empty if unknown."""
+        if not self._exact:
+            return {}
+        counted = (
+            "SELECT left(regexp_replace(query, '\\s+', ' ', 'g'), 90), sum(calls)::bigint FROM pg_stat_statements s "
+            "JOIN pg_database d ON s.dbid = d.oid WHERE d.datname = %s GROUP BY 1"
+        )
+        return {str(text): int(calls) for text, calls in self._connection.execute(counted, (self._name,))}
+
     def spent(self, part: str) -> tuple[int, float] | None:
         """Return calls and milliseconds so far of the statements with this text in them; ``None`` if unknown."""
         if not self._exact:

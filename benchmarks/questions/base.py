@@ -50,6 +50,9 @@ METRICS: Final[Mapping[str, bool]] = {
 }
 """Name (with its unit) of each figure -> whether more is better."""
 
+_NAMED: Final = 15
+"""How many of the statements that were executed are named."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -185,6 +188,27 @@ async def lay_sleeping(system: System, session: Session, count: int) -> None:
 def at_fraction(ordered: Sequence[float], fraction: float) -> float:
     """Return the value below which that fraction of them lies; they are given smallest first."""
     return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
+
+
+class Executed:
+    """What a server executes between two calls; nothing where there is no server.
+
+    Attributes:
+        how: what is counted and by what.
+    """
+
+    def __init__(self, counter: "Counted") -> None:
+        self._counter = counter
+        self._total = counter.total()
+        self._each = counter.by_statement()
+        self.how = counter.how
+
+    def since(self) -> tuple[int, str]:
+        """Return how many statements were executed since it was made, and which, the most frequent first."""
+        total = self._counter.total() - self._total
+        each = {text: calls - self._each.get(text, 0) for text, calls in self._counter.by_statement().items()}
+        frequent = sorted(((calls, text) for text, calls in each.items() if calls), reverse=True)
+        return total, "; ".join(f"{calls:,} x {text}" for calls, text in frequent[:_NAMED])
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.questions.base import Answer, Case, Place, counted, laid_out, lay_sleeping
+from benchmarks.questions.base import Answer, Case, Executed, Place, counted, laid_out, lay_sleeping
 from benchmarks.systems.base import Session, System
 
 ASKS: Final = "idle cost with sleeping jobs"
@@ -38,13 +38,14 @@ async def measure(system: System, place: Place, case: Case) -> Answer | None:
         await session.release()
         await system.sleep(_SETTLE)
         with counted(database) as counter:
-            executed = counter.total() if counter else 0
+            executed = Executed(counter) if counter else None
             before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
             await system.sleep(case.seconds)
             after, minutes = resource.getrusage(resource.RUSAGE_SELF), (time.perf_counter() - begun) / 60
-            if counter:
-                figures["statements/min"] = (counter.total() - executed) / minutes
-                notes.append(counter.how)
+            if executed:
+                total, which = executed.since()
+                figures["statements/min"] = total / minutes
+                notes += [executed.how, f"executed in {case.seconds:.0f} s: {which or 'nothing'}"]
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     # One of them is the window's own sleep.
     switches = max(0, after.ru_nvcsw - before.ru_nvcsw - 1)

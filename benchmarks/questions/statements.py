@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.questions.base import Answer, Case, Place, counted, laid_out
+from benchmarks.questions.base import Answer, Case, Executed, Place, counted, laid_out
 from benchmarks.systems.base import Session, System
 
 ASKS: Final = "statements that the server executes, from the release of jobs due at once to the last outcome"
@@ -31,11 +31,11 @@ async def measure(system: System, place: Place, case: Case) -> Answer | None:
         await system.sleep(_SETTLE)
         with counted(database) as counter:
             assert counter is not None
-            before = counter.total()
+            executed = Executed(counter)
             await session.release()
             recorded = await session.wait_recorded(case.jobs, case.seconds)
-            executed, how = counter.total() - before, counter.how
-    notes = [how]
+            total, which = executed.since()
+    notes = [executed.how, f"executed for {recorded:,} runs: {which}"]
     if recorded < case.jobs:
         notes.append(f"{recorded:,} of {case.jobs:,} recorded in {case.seconds:.0f} s")
-    return Answer(figures={"statements/run": executed / max(1, recorded)}, notes=notes)
+    return Answer(figures={"statements/run": total / max(1, recorded)}, notes=notes)

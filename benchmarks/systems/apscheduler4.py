@@ -110,7 +110,7 @@ class APScheduler4:
     feasible = {
         "memory": Feasible(jobs=10_000, sleeping=100_000),
         "sqlite": Feasible(jobs=500, sleeping=10_000),
-        "postgres": Feasible(jobs=500, sleeping=10_000),
+        "postgres": Feasible(jobs=2_000, sleeping=10_000),
     }
     imports = {
         "memory": "from apscheduler import AsyncScheduler",

@@ -88,7 +88,7 @@ class ProcrastinateSession:
 class Procrastinate:
     """procrastinate as its users run it on asyncio."""
 
-    feasible = {"postgres": Feasible(jobs=2_000, sleeping=100_000)}
+    feasible = {"postgres": Feasible(jobs=5_000, sleeping=100_000)}
     imports = {"postgres": "from procrastinate import App, PsycopgConnector"}
     adds_in_bulk = True
 
