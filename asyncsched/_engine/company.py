@@ -23,6 +23,9 @@ from asyncsched.tasks import TaskRegistry
 
 __all__ = ["Company"]
 
+MOST_NAMES: Final = 1000
+"""How many names of each kind are passed over inside the store; what is beyond that is met anew at every claim."""
+
 NOBODY: Final = "; and no other living node knows it"
 
 
@@ -186,7 +189,7 @@ class Company:
 
     @staticmethod
     def _names(known: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*known, *more)))
+        return tuple(dict.fromkeys((*known, *more)))[:MOST_NAMES]
 
 
 def _is_known_to(nodes: Iterable[Node], job: JobRecord) -> bool:

@@ -127,7 +127,13 @@ class Ledger:
     async def _cancel_running(self, unit: StoreUnit, run: RunRecord) -> bool:
         if run.node != unit.node_id:
             return await unit.store.request_cancel(run.id)
-        return self._engine.pool.cancel(run.id, "cancel_run")  # claimed by this node since the first look
+        if self._engine.pool.cancel(run.id, "cancel_run"):  # claimed by this node since the first look
+            return True
+        if not unit.loop.claiming:
+            return False
+        is_running = await unit.store.request_cancel(run.id)  # or just now: the claim is still to be answered
+        unit.loop.hint()
+        return is_running
 
     async def nodes(self, store: str | None) -> list[NodeInfo]:
         """Return the nodes of one store or of all, in the order in which they joined.

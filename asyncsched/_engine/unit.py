@@ -293,7 +293,7 @@ class StoreUnit:
     async def _heed(self) -> None:
         """Cancel what others want to have cancelled."""
         pool = self._shared.pool
-        if self.store.shared and pool.has_runs_of(self):
+        if pool.has_runs_of(self):
             for run_id in await self.store.cancellations(self.node_id):
                 pool.cancel(run_id, CANCELLED)
 

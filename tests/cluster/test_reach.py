@@ -18,7 +18,9 @@ from asyncsched import (
     TaskNotRegisteredError,
     every,
 )
+from asyncsched.config import store_from_url
 from tests.cluster.support import common, endless, newer, newest, node, program, state_of, succeeded, told, until
+from tests.review.support import HeldClaims
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +49,19 @@ async def test_a_node_that_has_no_slot_left_hears_of_it(cluster_store: str) -> N
             assert await other.cancel_run(run.id)
             with pytest.raises(RunCancelled):
                 await run.wait()
+
+
+async def test_a_run_that_is_being_claimed_is_cancelled(cluster_store: str) -> None:
+    held = HeldClaims(store_from_url(cluster_store))
+    async with node(held.as_store(), endless) as (scheduler, _):
+        await scheduler.add_job(endless, id="endless")
+        await held.claimed.wait()
+        (run,) = await scheduler.get_runs()
+        assert run.state == "running"
+        assert await scheduler.cancel_run(run.id)
+        held.answer.set()
+        with pytest.raises(RunCancelled):
+            await run.wait()
 
 
 async def test_a_waiting_run_is_cancelled_from_another_node(cluster_store: str) -> None:

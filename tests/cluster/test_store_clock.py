@@ -11,6 +11,7 @@ from asyncsched import Clock, Scheduler, at, every
 from asyncsched.clock import SystemClock, to_datetime
 from asyncsched.stores import MemoryJobStore
 from asyncsched.stores.base import JobStore, StoreContext
+from asyncsched.testing import VirtualClock
 from tests.cluster.support import succeeded
 
 pytestmark = pytest.mark.anyio
@@ -44,11 +45,13 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self._inner = MemoryJobStore()
+        self.contexts: list[StoreContext] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     async def open(self, context: StoreContext) -> None:
+        self.contexts.append(context)
         await self._inner.open(replace(context, clock=SystemClock()))
 
 
@@ -122,3 +125,11 @@ async def test_why_and_health_go_by_the_store_too(scheduler: Scheduler) -> None:
         (info,) = await s.nodes()
         assert info.alive
         assert abs(info.joined_at - now()) < CLOSE
+
+
+async def test_a_store_is_told_whether_tests_move_the_clock() -> None:
+    store = Elsewhere()
+    for clock, is_virtual in ((None, False), (Shifted(0), False), (VirtualClock(), True)):
+        async with Scheduler(cast("JobStore", store), clock=clock):
+            pass
+        assert store.contexts[-1].virtual_time is is_virtual
