@@ -8,6 +8,7 @@ from typing import Self
 from tests.chaos import invariants
 from tests.chaos.crew import Tally
 from tests.chaos.evidence import Evidence
+from tests.chaos.failpoints import POINTS
 from tests.chaos.invariants import Check
 
 LOSSES = (
@@ -81,6 +82,11 @@ class Account:
         """How many runs are on record as succeeded that nobody saw."""
         return self._count((invariants.i6_what_succeeded_was_witnessed,))
 
+    @property
+    def never_reached(self) -> list[str]:
+        """The points at which no process has failed."""
+        return [point for point in POINTS if not self.tally.kills[point] + self.tally.freezes[point]]
+
     def _count(self, checks: Iterable[Check]) -> int:
         return sum(len(self.broken.get(check.__name__, [])) for check in checks)
 
@@ -93,9 +99,10 @@ class Account:
         return "\n".join(
             [
                 f"cycles {self.cycles}: {tally.kills.total()} kills, {tally.freezes.total()} freezes",
-                f"  killed:    {_listed(tally.kills)}",
-                f"  frozen:    {_listed(tally.freezes)}",
-                f"  unreached: {_listed(tally.unreached)}",
+                f"  killed: {_listed(tally.kills)}",
+                f"  frozen: {_listed(tally.freezes)}",
+                f"  not reached in time: {_listed(tally.unreached)}",
+                f"  never reached: {', '.join(self.never_reached) or 'none'}",
                 f"runs {sum(self.states.values())}: {_listed(self.states)}",
                 f"  attempts begun {self.attempts}, late completions refused {self.refused}",
                 self._verdict(),

@@ -172,12 +172,21 @@ class Episode:
     # -- peace -------------------------------------------------------------------------------
 
     def _heal(self, observer: Observer) -> list[str]:
-        """Fail nothing more, and return what is due for too long after two leases and one poll."""
+        """Fail nothing more, and return what is due for too long after two leases and one poll.
+
+        A queue that has gathered may be longer than that; it has to move on.
+        """
         while any(one.thaws_at is not None for one in self.crew.members):
             self.crew.pause(0.05)
         bound_s = 2 * self._lease_s + POLL_S
         self.crew.pause(bound_s)
-        return observer.overdue(round(bound_s * 1_000_000))
+        before, seen = observer.overdue(round(bound_s * 1_000_000)), len(self.crew.lines())
+        if not before:
+            return []
+        self.crew.pause(POLL_S)
+        after = observer.overdue(round(bound_s * 1_000_000))
+        moved = {line.arguments[2] for line in self.crew.lines()[seen:] if line.word == "BEGIN"}
+        return [f"{job_id}: {after[job_id]}, for more than {bound_s:g} s" for job_id in (before.keys() & after) - moved]
 
     def _calm(self, observer: Observer) -> None:
         """Let the clients end, and wait until nothing is left to run."""

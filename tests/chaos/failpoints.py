@@ -99,7 +99,10 @@ class Failpoint:
             self._inside = True
 
     def leaving(self) -> None:
-        self._inside = False
+        """The step is done; fail now if it had fewer statements than were to be let through."""
+        if self._inside:
+            self._inside = False
+            self._act()
 
     def statement(self, text: str) -> None:
         """A statement is about to be executed."""
@@ -228,10 +231,9 @@ class FailingStore:
     async def _between(self, step: str, call: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
         async with self._turn:
             self._failpoint.entering(step)
-            try:
-                return await call(*args, **kwargs)
-            finally:
-                self._failpoint.leaving()
+            answer = await call(*args, **kwargs)
+            self._failpoint.leaving()
+            return answer
 
     def _planning(self, step: str, planner: Callable[..., T]) -> Callable[..., T]:
         def plan(*args: Any) -> T:

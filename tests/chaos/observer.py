@@ -59,13 +59,14 @@ class Observer:
         left = Counter((run.job_id, run.state) for state in UNFINISHED for run in self._runs(state))
         return ", ".join(f"{count} runs of {job_id} {state}" for (job_id, state), count in left.items()) or "nothing"
 
-    def overdue(self, bound_us: int) -> list[str]:
-        """Return what could be fired or started since longer than that; a sentence each."""
-        wakeup = self._portal.call(self._store.next_wakeup)
-        now = self._portal.call(self._store.now)
-        if wakeup is None or now - wakeup <= bound_us:
-            return []
-        return [f"something is due for {(now - wakeup) / 1e6:.1f} s; waiting: {self.unfinished()}"]
+    def overdue(self, bound_us: int) -> dict[str, str]:
+        """Return the jobs of which something could have been fired or started since longer than that, each with what."""
+        late = self._portal.call(self._store.now) - bound_us
+        found = {run.job_id: f"run {run.id} waits" for run in self._runs("pending") if run.scheduled_time < late}
+        for job in self._portal.call(self._store.query):
+            if job.state == "active" and job.due_at is not None and job.due_at < late:
+                found[job.id] = f"the fire of {job.due_at} is not made"
+        return found
 
     def _runs(self, state: RunState | None = None) -> list[RunRecord]:
         return self._portal.call(partial(self._store.query_runs, state=state, limit=EVERYTHING))

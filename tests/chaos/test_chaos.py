@@ -1,28 +1,37 @@
-"""The fast form of ``python -m tests.chaos``: every point of failure once on each store, and a seed of its own each time."""
+"""The fast form of ``python -m tests.chaos``: a few faults on each store, some of them others each time."""
 
 import random
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.cluster import Plan, share
 from tests.chaos.episodes import one_episode
 from tests.chaos.failpoints import MIGRATION, POINTS
-from tests.chaos.places import Kind
+from tests.chaos.places import KINDS, Kind
 from tests.chaos.schedule import ANY_MOMENT, draw_faults, draw_migrations
 
-STORES: "tuple[Kind, ...]" = ("sqlite",)
-SEEDS = (3, random.SystemRandom().randrange(10**9))
+SEEDS = (pytest.param(3, id="fixed"), pytest.param(random.SystemRandom().randrange(10**9), id="drawn"))
 CYCLES = 8
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", KINDS)
 def test_nothing_is_lost_or_doubled_whatever_process_dies_or_freezes(tmp_path: Path, store: Kind, seed: int) -> None:
     account = one_episode(tmp_path, store, seed=seed, cycles=CYCLES)
     print(f"seed {seed} on {store}\n{account}")
     assert account.broken == {}
     assert account.states["succeeded"] > 50
-    assert account.tally.kills.total() > 1
+    assert account.tally.kills.total() + account.tally.freezes.total() >= CYCLES
+
+
+@pytest.mark.parametrize("store", KINDS)
+def test_nodes_share_a_heap_of_runs_while_they_are_killed(tmp_path: Path, store: Kind) -> None:
+    plan = Plan(nodes=2, runs=2_000, kill_every=0.5, lease_s=2.0)
+    account, _took_s = share(tmp_path, store, plan, seed=1)
+    assert account.broken == {}
+    assert account.states == {"succeeded": plan.runs}
+    assert account.tally.kills["at any moment"] > 0
 
 
 def test_the_same_seed_brings_the_same_faults() -> None:
