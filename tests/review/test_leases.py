@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from asyncsched import Scheduler, StoreUnavailableError
-from asyncsched.stores import SQLiteJobStore
+from asyncsched.stores import JobStore, SQLiteJobStore
 from asyncsched.testing import FaultyStore, VirtualClock
 from tests.faults.support import until
 from tests.review.support import WAIT_S, HeldClaims
@@ -16,9 +17,15 @@ from tests.scheduler.support import make_scheduler, named, running
 
 pytestmark = pytest.mark.anyio
 
+OpenStore: TypeAlias = Callable[[], JobStore]
 
-@pytest.fixture
-def open_file(tmp_path: Path) -> Callable[[], SQLiteJobStore]:
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def open_shared(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+    """Makes stores over the same jobs, of each kind that nodes can share."""
+    if request.param == "postgres":
+        open_postgres: OpenStore = request.getfixturevalue("open_postgres")
+        return open_postgres
     return lambda: SQLiteJobStore(tmp_path / "jobs.db", synchronous="OFF")
 
 
@@ -38,9 +45,9 @@ class Count:
 
 
 async def test_a_run_that_ignores_the_fence_is_not_made_a_second_time_beside_itself(
-    open_file: Callable[[], SQLiteJobStore],
+    open_shared: OpenStore,
 ) -> None:
-    clock, store, count, released = VirtualClock(), FaultyStore(open_file()), Count(), anyio.Event()
+    clock, store, count, released = VirtualClock(), FaultyStore(open_shared()), Count(), anyio.Event()
 
     @named
     async def stubborn() -> None:
@@ -67,9 +74,9 @@ async def test_a_run_that_ignores_the_fence_is_not_made_a_second_time_beside_its
 
 
 async def test_a_claim_that_is_answered_after_the_fence_is_not_begun_by_this_node(
-    open_file: Callable[[], SQLiteJobStore],
+    open_shared: OpenStore,
 ) -> None:
-    held, count = HeldClaims(open_file()), Count()
+    held, count = HeldClaims(open_shared()), Count()
 
     @named
     async def work() -> None:
@@ -91,9 +98,7 @@ async def test_a_claim_that_is_answered_after_the_fence_is_not_begun_by_this_nod
 
 
 @pytest.mark.parametrize("jump", [3600, 40])
-async def test_a_wall_clock_that_jumps_takes_no_run_from_a_living_node(
-    open_file: Callable[[], SQLiteJobStore], jump: float
-) -> None:
+async def test_a_wall_clock_that_jumps_takes_no_run_from_a_living_node(open_shared: OpenStore, jump: float) -> None:
     clock, count = VirtualClock(), Count()
 
     @named
@@ -101,7 +106,7 @@ async def test_a_wall_clock_that_jumps_takes_no_run_from_a_living_node(
         with count:
             await clock.sleep(50)
 
-    first, holder, last = (make_scheduler(clock, open_file()) for _ in range(3))
+    first, holder, last = (make_scheduler(clock, open_shared()) for _ in range(3))
     async with first, holder, last:
         await holder.add_job(work, id="work")
         await clock.advance(seconds=5)
