@@ -87,6 +87,11 @@ class Account:
         """The points at which no process has failed."""
         return [point for point in POINTS if not self.tally.kills[point] + self.tally.freezes[point]]
 
+    @property
+    def _was_aimed(self) -> bool:
+        """Whether processes were to fail at points at all, and some point was missed."""
+        return 0 < len(self.never_reached) < len(POINTS)
+
     def _count(self, checks: Iterable[Check]) -> int:
         return sum(len(self.broken.get(check.__name__, [])) for check in checks)
 
@@ -102,7 +107,7 @@ class Account:
                 f"  killed: {_listed(tally.kills)}",
                 f"  frozen: {_listed(tally.freezes)}",
                 f"  not reached in time: {_listed(tally.unreached)}",
-                f"  never reached: {', '.join(self.never_reached) or 'none'}",
+                *([f"  never reached: {', '.join(self.never_reached)}"] if self._was_aimed else []),
                 f"runs {sum(self.states.values())}: {_listed(self.states)}",
                 f"  attempts begun {self.attempts}, late completions refused {self.refused}",
                 self._verdict(),

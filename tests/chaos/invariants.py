@@ -22,6 +22,12 @@ _NEXT_STATES: Final[dict[RunState, frozenset[RunState]]] = {
     "pending": frozenset({"pending", "running", "succeeded", "failed", "timed_out", "cancelled", "lost", "missed"}),
     "running": frozenset({"pending", "running", "succeeded", "failed", "timed_out", "cancelled", "lost", "missed"}),
 }
+_EVENT_STATES: Final[dict[str, RunState]] = {
+    "JobExecuted": "succeeded",
+    "JobError": "failed",
+    "JobCancelled": "cancelled",
+    "JobLost": "lost",
+}
 
 
 def is_fragile(job_id: str) -> bool:
@@ -211,6 +217,27 @@ def i12_what_is_over_stays(evidence: Evidence) -> Iterator[str]:
         yield from (f"run {run_id} has gone from the ledger" for run_id in gone)
 
 
+def i13_events_tell_what_happened(evidence: Evidence) -> Iterator[str]:
+    """No run ends twice in the events, none ends before it was submitted there, and the ledger agrees with its end."""
+    states = {run.id: run.state for run in evidence.runs}
+    submitted: set[tuple[int, str, str]] = set()
+    ended: set[str] = set()
+    for line in evidence.lines:
+        if line.word != "EVENT":
+            continue
+        kind, run_id, attempt = line.arguments
+        if kind == "JobSubmitted":
+            submitted.add((line.pid, run_id, attempt))
+            continue
+        if run_id in ended:
+            yield f"run {run_id} ends again with {kind}"
+        ended.add(run_id)
+        if states.get(run_id) != _EVENT_STATES[kind]:
+            yield f"run {run_id} ends with {kind}, and the ledger has it {states.get(run_id)}"
+        if kind == "JobExecuted" and (line.pid, run_id, attempt) not in submitted:
+            yield f"run {run_id} is executed in attempt {attempt}, which was not submitted"
+
+
 def i14_no_lease_is_left(evidence: Evidence) -> Iterator[str]:
     """With every process gone, the store knows no node, and no run waits or runs."""
     yield from (f"the node {node} is still known" for node in evidence.nodes)
@@ -261,6 +288,7 @@ INVARIANTS: Final[tuple[Check, ...]] = (
     i10_no_fire_from_before_an_edit,
     i11_states_follow_one_another,
     i12_what_is_over_stays,
+    i13_events_tell_what_happened,
     i14_no_lease_is_left,
     i15_nothing_is_held,
     i16_nothing_due_is_left,

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 import anyio
 
-from asyncsched import JobSpec, Scheduler, StoreUnavailableError
+from asyncsched import JobSpec, Scheduler, StoreUnavailableError, events
 from tests.chaos.failpoints import Action, Failpoint, failing
 from tests.chaos.jobs import BY_HAND, EDITED, EDITS_MS, MAX_LOST, RECURRING, interval, settle_here, work, work_in_thread
 from tests.chaos.places import Place
@@ -22,6 +22,9 @@ from tests.chaos.witness import Witness
 Loop = Literal["asyncio", "asyncio+uvloop", "trio"]
 LOOPS: Final[tuple[Loop, ...]] = ("asyncio", "asyncio+uvloop", "trio")
 MAX_CONCURRENT_RUNS: Final = 8
+
+TOLD: Final = (events.JobSubmitted, events.JobExecuted, events.JobError, events.JobCancelled, events.JobLost)
+"""The events of runs that the witness is told of."""
 
 ClientCall: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -83,6 +86,7 @@ async def _live(order: Order, witness: Witness, failpoint: Failpoint) -> None:
         history=None,
         max_concurrent_runs=MAX_CONCURRENT_RUNS,
     )
+    s.add_listener(lambda event: witness.write("EVENT", type(event).__name__, event.run_id, event.attempt), TOLD)
     async with anyio.create_task_group() as group:
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
             async with s:

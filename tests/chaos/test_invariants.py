@@ -221,6 +221,20 @@ def a_row_that_goes(history: History) -> None:
     history.looks = [Look([row(9)], [])]
 
 
+def an_end_without_a_beginning(history: History) -> None:
+    history.say("EVENT", "JobExecuted", "run-2", 1, at=instant(4), pid=1)
+
+
+def an_end_twice(history: History) -> None:
+    history.say("EVENT", "JobSubmitted", "run-2", 1, at=instant(4), pid=1)
+    history.say("EVENT", "JobExecuted", "run-2", 1, at=instant(4), pid=1)
+    history.say("EVENT", "JobExecuted", "run-2", 1, at=instant(4), pid=1)
+
+
+def an_end_that_the_ledger_does_not_have(history: History) -> None:
+    history.say("EVENT", "JobLost", "run-2", 1, at=instant(4), pid=1)
+
+
 def a_node_that_is_left(history: History) -> None:
     history.rest["nodes"] = ["node-a"]
 
@@ -283,6 +297,9 @@ BROKEN: Final[dict[Break, Check]] = {
     an_attempt_of_the_ledger_that_goes_back: invariants.i11_states_follow_one_another,
     an_over_run_that_goes_on: invariants.i12_what_is_over_stays,
     a_row_that_goes: invariants.i12_what_is_over_stays,
+    an_end_without_a_beginning: invariants.i13_events_tell_what_happened,
+    an_end_twice: invariants.i13_events_tell_what_happened,
+    an_end_that_the_ledger_does_not_have: invariants.i13_events_tell_what_happened,
     a_node_that_is_left: invariants.i14_no_lease_is_left,
     a_run_that_is_left: invariants.i14_no_lease_is_left,
     a_file_that_is_left: invariants.i15_nothing_is_held,

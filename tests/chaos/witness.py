@@ -14,6 +14,7 @@ word         arguments, and when it is written
 ``LEASE``    node, instant: the store has granted a lease that was asked for at that instant
 ``ACCEPT``   ``job`` or ``run``, id: a call that adds has returned
 ``EDIT``     job, revision, milliseconds, instant: its trigger was changed; the call began at that instant
+``EVENT``    kind, run, attempt: a subscriber of this process was told
 ``READY``    this process fires
 ``PAUSED``   every recurring job is paused, as far as this process knows
 ``DIE``      point: this process kills itself here
