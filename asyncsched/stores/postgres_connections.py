@@ -37,11 +37,12 @@ RESOLVE_S: Final = 5.0
 
 _BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {milliseconds}; "
-    "SET LOCAL idle_in_transaction_session_timeout = {milliseconds}; "
-    # Parameters are mostly arrays, whose lengths the planner does not know better another time.
-    "SET LOCAL plan_cache_mode = force_generic_plan"
+    "SET LOCAL idle_in_transaction_session_timeout = {milliseconds}"
 )
 _COUNTED: Final = "WITH written AS (STATEMENT RETURNING 1) SELECT count(*), pg_current_xact_id()::text FROM written"
+# A plan is made once for each connection, perhaps while the tables are empty, and has to serve when they
+# are not. Without them, which a pooler does not take, statements are planned every time.
+_PLANNING: Final = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
 _FATE: Final = "SELECT pg_xact_status($1::text::xid8)"
 _PROBE: Final = "SELECT pg_backend_pid()"
 
@@ -216,7 +217,7 @@ class Connections:
             # Behind a pooler a prepared statement may be asked of a server that never saw it.
             statement_cache_size=0 if self.is_pooled else 200,
             max_cached_statement_lifetime=0,
-            server_settings={"application_name": "asyncsched"},
+            server_settings={"application_name": "asyncsched"} | ({} if self.is_pooled else _PLANNING),
         )
         self._others.add(connection)
         return connection

@@ -20,9 +20,8 @@ from asyncsched.stores.base import Fired, Foreign, Parked, Start
 from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_faults import translated
 from asyncsched.stores.postgres_hints import LEVELS
-from asyncsched.stores.postgres_rows import PARK, delete_jobs, write_claim
+from asyncsched.stores.postgres_rows import delete_jobs, park, write_claim
 from asyncsched.stores.postgres_session import NOW, STATE, Session, Stored
-from asyncsched.stores.sql import storable
 
 __all__ = ["WAITING_LEVELS", "Claim", "fire_due", "next_wakeup", "read_clock", "with_foreign"]
 
@@ -34,8 +33,8 @@ WAITING_LEVELS: Final = (
 )
 # The jobs whose slots are taken are as many as runs are running at most; they are looked up once.
 _HAS_SLOT: Final = (
-    "r.job_id NOT IN (SELECT q.job_id FROM SCHEMA.runs q JOIN SCHEMA.jobs j ON j.id = q.job_id "
-    "WHERE q.state = 'running' AND j.slots IS NOT NULL GROUP BY q.job_id, j.slots HAVING count(*) >= j.slots) "
+    "r.job_id NOT IN (SELECT q.job_id FROM SCHEMA.runs q WHERE q.state = 'running' GROUP BY q.job_id "
+    "HAVING count(*) >= (SELECT j.slots FROM SCHEMA.jobs j WHERE j.id = q.job_id)) "
     "AND NOT EXISTS (SELECT 1 FROM SCHEMA.jobs p WHERE p.id = r.job_id AND (p.state = 'parked'{foreign}))"
 )
 _FOREIGN_RUN: Final = " OR p.task = ANY({tasks}::text[]) OR p.executor = ANY({executors}::text[])"
@@ -135,7 +134,7 @@ async def fire_due(transaction: Transaction, session: Session, claim: Claim, *, 
     elif planned:
         await _write(transaction, session, planned)
     if parked:
-        await transaction.write(PARK, [storable(reason) for _, reason in parked], [one.number for one, _ in parked])
+        await park(transaction, {stored.number: reason for stored, reason in parked})
     finished = [plan.stored.number for plan in planned if plan.is_finished]
     if finished:
         await delete_jobs(transaction, finished)

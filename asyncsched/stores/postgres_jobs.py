@@ -14,8 +14,8 @@ from asyncsched.stores.base import Change, Merge
 from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_firing import read_clock
 from asyncsched.stores.postgres_hints import EARLIEST, hint_due, hint_if
-from asyncsched.stores.postgres_rows import delete_finished, delete_jobs, insert_runs, write_jobs
-from asyncsched.stores.postgres_session import STATE, Session, columns, storable_only, transposed
+from asyncsched.stores.postgres_rows import delete_finished, delete_jobs, insert_runs, unnested, write_jobs
+from asyncsched.stores.postgres_session import STATE, STATE_ID, Session, columns, storable_only, transposed
 from asyncsched.stores.sql import STATE_COLUMNS, Row
 from asyncsched.stores.sql_changes import merged, refuse_known
 
@@ -23,28 +23,28 @@ __all__ = ["Plain", "add", "add_plain", "get", "parked", "query", "remove", "upd
 
 _PAGE: Final = 500
 _CHUNK: Final = 2000
-# Parameters: stamp, the state, the definition, and the token of who writes.
+# Parameters: number, stamp, the state, and the definition.
 _TYPES: Final = (
-    "bigint[]", "text[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]",
-    "bigint[]", "text[]", "text[]", "bigint[]", "bigint[]", "text[]", "text[]", "text[]", "bytea[]", "bytea[]",
-    "bytea[]", "bytea[]", "text[]", "bytea[]", "bigint[]",
+    "bigint[]", "bigint[]", "text[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]",
+    "bigint[]", "bigint[]", "text[]", "text[]", "bigint[]", "bigint[]", "text[]", "text[]", "text[]", "bytea[]",
+    "bytea[]", "bytea[]", "bytea[]", "text[]", "bytea[]", "bigint[]",
 )  # fmt: skip
 _WIDTH: Final = len(_TYPES)
 _DEFINED: Final = ("name", "trigger", "written", "policies", "arguments", "tags", "metadata", "added_at")
 _KEPT: Final = tuple(name for name in STATE_COLUMNS if name != "revision")
 _INSERT: Final = (
-    "WITH given AS (SELECT * FROM unnest("
-    + ", ".join(f"${number}::{kind}" for number, kind in enumerate(_TYPES, 1))
-    + f") AS g(stamp, {columns(STATE_COLUMNS)}, task, name, executor, {columns(_DEFINED[1:])})), "
+    f"WITH given AS (SELECT * FROM {unnested(', '.join(_TYPES))} "
+    f"AS g(number, stamp, {columns(STATE_COLUMNS)}, task, name, executor, {columns(_DEFINED[1:])})), "
     # The revisions of a removed job go on, so that what its ledger holds stays apart.
-    f"added AS (INSERT INTO SCHEMA.jobs (stamp, task, executor, revision, {columns(_KEPT)}) "
-    f"SELECT stamp, task, executor, greatest(revision, 1 + coalesce((SELECT r.revision FROM SCHEMA.runs r "
+    f"added AS (INSERT INTO SCHEMA.jobs (number, stamp, task, executor, revision, {columns(_KEPT)}) "
+    f"SELECT number, stamp, task, executor, greatest(revision, 1 + coalesce((SELECT r.revision FROM SCHEMA.runs r "
     f"WHERE r.job_id = given.id ORDER BY r.revision DESC LIMIT 1), 0)), {columns(_KEPT)} FROM given "
-    "ON CONFLICT (id) DO NOTHING RETURNING number, id, stamp, revision), "
+    "ON CONFLICT (id) DO NOTHING RETURNING id, revision), "
     f"defined AS (INSERT INTO SCHEMA.definitions (number, {columns(_DEFINED)}) "
-    f"SELECT added.number, {columns(_DEFINED, 'given')} FROM added JOIN given ON given.stamp = added.stamp) "
+    f"SELECT number, {columns(_DEFINED)} FROM given) "
     f"SELECT id, revision, pg_current_xact_id()::text, {EARLIEST} FROM added"
 )
+_FORGET: Final = "DELETE FROM SCHEMA.definitions WHERE number = ANY($1::bigint[])"
 _STAMPED: Final = "SELECT id, revision FROM SCHEMA.jobs WHERE stamp = ANY($1::bigint[]) AND id = ANY($2::text[])"
 _CANCEL_WAITING: Final = (
     "UPDATE SCHEMA.runs SET state = 'cancelled', finished_at = $1, reason = 'job removed' "
@@ -96,8 +96,16 @@ async def _insert(
     codec = session.definitions
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
-        rows: list[Row] = [(one.stamp, *codec.state_row(one.job), *codec.definition_row(one.job)) for one in chunk]
+        numbers = await session.new_numbers(transaction, len(chunk))
+        rows: list[Row] = [
+            (number, one.stamp, *codec.state_row(one.job), *codec.definition_row(one.job))
+            for number, one in zip(numbers, chunk, strict=True)
+        ]
         found = await transaction.rows(_INSERT, *transposed(rows, _WIDTH))
+        if len(found) < len(chunk):
+            taken = {row[0] for row in found}
+            lost = [number for number, one in zip(numbers, chunk, strict=True) if one.job.id not in taken]
+            await transaction.write(_FORGET, lost)
         for job_id, revision, xid, due in found:
             added[job_id] = revision
             transaction.xid = xid
@@ -190,7 +198,7 @@ async def query(
         found += [stored.job for stored in await session.load(transaction, rows) if _selected(stored.job, tag, state)]
         if len(rows) < _PAGE:
             break
-        after = rows[-1][2]
+        after = rows[-1][STATE_ID]
     return found[:limit]
 
 

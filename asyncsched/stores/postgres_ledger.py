@@ -19,14 +19,15 @@ _OVERFULL: Final = (
     "JOIN SCHEMA.jobs j ON j.id = r.job_id WHERE r.length > j.keep_runs"
 )
 _PRUNE_JOBS: Final = (
-    "DELETE FROM SCHEMA.runs WHERE id IN (SELECT x.id FROM unnest($1::text[]) AS t(id) "
-    "JOIN SCHEMA.jobs j ON j.id = t.id CROSS JOIN LATERAL (SELECT r.id FROM SCHEMA.runs r "
-    f"WHERE r.job_id = j.id AND r.{_OVER} ORDER BY r.revision DESC, r.fire_time DESC OFFSET j.keep_runs) x "
-    "WHERE j.keep_runs IS NOT NULL LIMIT $2)"
+    "DELETE FROM SCHEMA.runs WHERE id = ANY(ARRAY(SELECT x.id FROM unnest($1::text[]) AS t(id) "
+    "CROSS JOIN LATERAL (SELECT j.keep_runs FROM SCHEMA.jobs j WHERE j.id = t.id LIMIT 1) k "
+    "CROSS JOIN LATERAL (SELECT r.id FROM SCHEMA.runs r WHERE r.job_id = t.id "
+    f"AND r.{_OVER} ORDER BY r.revision DESC, r.fire_time DESC OFFSET k.keep_runs) x "
+    "WHERE k.keep_runs IS NOT NULL LIMIT $2))"
 )
 _PRUNE_OLD: Final = (
-    f"DELETE FROM SCHEMA.runs WHERE id IN (SELECT id FROM SCHEMA.runs WHERE fire_time < $1 AND {_OVER} "
-    "AND coalesce(finished_at, fire_time) < $1 ORDER BY fire_time LIMIT $2)"
+    f"DELETE FROM SCHEMA.runs WHERE id = ANY(ARRAY(SELECT id FROM SCHEMA.runs WHERE fire_time < $1 AND {_OVER} "
+    "AND coalesce(finished_at, fire_time) < $1 ORDER BY fire_time LIMIT $2))"
 )
 _JOBS_A_STEP: Final = 500
 

@@ -14,7 +14,7 @@ from asyncsched.run import RunRecord
 from asyncsched.stores.base import KnownNode, Node, Recovered
 from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_firing import read_clock
-from asyncsched.stores.postgres_rows import delete_finished, unnested
+from asyncsched.stores.postgres_rows import delete_finished, written_over
 from asyncsched.stores.postgres_session import NOW, RUN, Session, Stored, transposed
 from asyncsched.stores.processes import is_gone
 from asyncsched.stores.sql import Row, storable
@@ -53,13 +53,24 @@ _GIVE_UP: Final = (
 )
 # Also those of a node that had been given up before it claimed them: nobody else would.
 _ORPHANS: Final = f"SELECT {RUN}, r.cancel_asked FROM SCHEMA.runs r WHERE {_IS_ORPHAN} FOR UPDATE SKIP LOCKED"
-_RECOVER: Final = (
-    "UPDATE SCHEMA.runs r SET state = d.state, node = d.node, scheduled_time = d.scheduled_time, "
-    "attempt = d.attempt, lost_count = d.lost_count, started_at = d.started_at, finished_at = d.finished_at, "
-    "reason = d.reason, error = d.error, priority = d.priority, cancel_asked = NULL FROM "
-    + unnested("text[], text[], text[], bigint[], bigint[], bigint[], bigint[], bigint[], text[], bytea[], bigint[]")
-    + " AS d(id, state, node, scheduled_time, attempt, lost_count, started_at, finished_at, reason, error, priority) "
-    "WHERE r.id = d.id AND r.state = 'running'"
+_RECOVER: Final = written_over(
+    "runs",
+    "id",
+    (
+        "id",
+        "state",
+        "node",
+        "scheduled_time",
+        "attempt",
+        "lost_count",
+        "started_at",
+        "finished_at",
+        "reason",
+        "error",
+        "priority",
+        "cancel_asked",
+    ),
+    "text[], text[], text[], bigint[], bigint[], bigint[], bigint[], bigint[], text[], bytea[], bigint[], boolean[]",
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -133,7 +144,7 @@ async def recover(
     jobs = await session.jobs(transaction, list({row[1] for row in rows}))
     runs = [_replanned(jobs, planner, session.runs.read_anyhow(row), now, is_cancelled=bool(row[-1])) for row in rows]
     values = [_values(session, run, _job_of(jobs, run.job_id)) for run in runs]
-    await transaction.write(_RECOVER, *transposed(values, 11))
+    await transaction.write(_RECOVER, *transposed(values, 12))
     return Recovered(runs=runs, finished=await delete_finished(transaction, list({run.job_id for run in runs})))
 
 
@@ -167,4 +178,5 @@ def _values(session: Session, run: RunRecord, job: JobRecord | None) -> tuple[An
         storable(run.reason),
         None if run.error is None else session.runs.error_bytes(run.error),
         0 if job is None else job.policies.priority,
+        None,
     )

@@ -13,15 +13,16 @@ from asyncsched.stores.sql import FRESH_RUN_COLUMNS, RUN_COLUMNS, Row, is_fresh,
 from asyncsched.stores.sql_changes import require_whole, same_state
 
 __all__ = [
-    "PARK",
     "RUN_TYPES",
     "delete_finished",
     "delete_jobs",
     "insert_runs",
+    "park",
     "run_values",
     "unnested",
     "write_claim",
     "write_jobs",
+    "written_over",
 ]
 
 _FRESH_TYPES: Final = (
@@ -45,24 +46,52 @@ _INSERT_FRESH: Final = (
 )
 _INSERT: Final = f"INSERT INTO SCHEMA.runs ({columns(RUN_COLUMNS)}, priority) SELECT * FROM {unnested(RUN_TYPES)}"
 _UNLESS_KNOWN: Final = " ON CONFLICT (id) DO NOTHING"
-_INSTANTS: Final = (
-    "UPDATE SCHEMA.jobs j SET next_fire = d.next_fire, due_at = d.due_at, last_fire = d.last_fire "
-    "FROM {} AS d(number, next_fire, due_at, last_fire) WHERE j.number = d.number"
-)
-_UPDATE_INSTANTS: Final = _INSTANTS.format(unnested("bigint[], bigint[], bigint[], bigint[]"))
+
+
+def written_over(table: str, key: str, names: Sequence[str], types: str, first: int = 1) -> str:
+    """Return a statement that writes columns of rows that are there, and locked; the key is the first column.
+
+    It is an upsert for the sake of its plan: whatever the tables hold, it looks up each row by its key.
+    """
+    others = _NEEDED[table]
+    needed = {name: value for name, value in others.items() if name not in names}
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name != key)
+    return (
+        f"INSERT INTO SCHEMA.{table} ({columns(names)}, {columns(needed)}) "
+        f"SELECT d.*, {', '.join(needed.values())} FROM {unnested(types, first)} AS d({columns(names)}) "
+        f"ON CONFLICT ({key}) DO UPDATE SET {changes}"
+    )
+
+
+_NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
+    "jobs": {"id": "''", "stamp": "0", "revision": "0", "version": "0", "priority": "0", "state": "'active'"},
+    "runs": {
+        "job_id": "''",
+        "revision": "0",
+        "fire_time": "0",
+        "scheduled_time": "0",
+        "state": "''",
+        "cause": "''",
+        "attempt": "0",
+        "lost_count": "0",
+    },
+}
+"""What a row of a table must have, with values for a row that is never inserted."""
+
+_TIMES: Final = ("number", "next_fire", "due_at", "last_fire")
+_FOUR: Final = "bigint[], bigint[], bigint[], bigint[]"
+_UPDATE_INSTANTS: Final = written_over("jobs", "number", _TIMES, _FOUR)
 # One statement, one round trip: what nearly every claim writes.
 _CLAIM: Final = (
     f"WITH started AS ({_INSERT_FRESH}), "
-    f"advanced AS ({_INSTANTS.format(unnested('bigint[], bigint[], bigint[], bigint[]', _FRESH_WIDTH + 1))}) "
+    f"advanced AS ({written_over('jobs', 'number', _TIMES, _FOUR, _FRESH_WIDTH + 1)}) "
     "SELECT pg_current_xact_id()::text"
 )
-_UPDATE_STATE: Final = (
-    "UPDATE SCHEMA.jobs j SET next_fire = d.next_fire, due_at = d.due_at, last_fire = d.last_fire, "
-    "revision = d.revision, version = d.version, state = d.state, reason = d.reason, paused_at = d.paused_at, "
-    "skip_until = d.skip_until FROM "
-    + unnested("bigint[], bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], bigint[], bigint[]")
-    + " AS d(number, next_fire, due_at, last_fire, revision, version, state, reason, paused_at, skip_until) "
-    "WHERE j.number = d.number"
+_UPDATE_STATE: Final = written_over(
+    "jobs",
+    "number",
+    (*_TIMES, "revision", "version", "state", "reason", "paused_at", "skip_until"),
+    f"{_FOUR}, bigint[], bigint[], text[], text[], bigint[], bigint[]",
 )
 _UPDATE_DEFINITION: Final = (
     "WITH state AS (UPDATE SCHEMA.jobs SET stamp = $2, priority = $3, slots = $4, keep_runs = $5, task = $6, "
@@ -80,15 +109,15 @@ _OVER_CANDIDATES: Final = (
 )
 # In a statement of its own: it sees what others committed before the locks were had.
 _DELETE_OVER: Final = (
-    "WITH gone AS (DELETE FROM SCHEMA.jobs j WHERE j.number = ANY($1::bigint[]) AND NOT EXISTS "
-    "(SELECT 1 FROM SCHEMA.runs r WHERE r.job_id = j.id AND r.state IN ('running', 'pending')) "
+    "WITH gone AS (DELETE FROM SCHEMA.jobs j WHERE j.number = ANY($1::bigint[]) AND NOT coalesce("
+    "(SELECT true FROM SCHEMA.runs r WHERE r.job_id = j.id AND r.state IN ('running', 'pending') LIMIT 1), false) "
     "RETURNING j.number, j.id), "
-    "defined AS (DELETE FROM SCHEMA.definitions d USING gone WHERE d.number = gone.number) "
+    "defined AS (DELETE FROM SCHEMA.definitions WHERE number = ANY(ARRAY(SELECT number FROM gone))) "
     "SELECT id, pg_current_xact_id()::text FROM gone ORDER BY number"
 )
-PARK: Final = (
-    f"UPDATE SCHEMA.jobs j SET state = 'parked', reason = d.reason, version = least(j.version, {2**63 - 2}) + 1 "
-    "FROM unnest($1::text[], $2::bigint[]) AS d(reason, number) WHERE j.number = d.number"
+_PARK: Final = (
+    "UPDATE SCHEMA.jobs SET state = 'parked', reason = $2, version = least(version, 9223372036854775806) + 1 "
+    "WHERE number = $1"
 )
 _DELETE: Final = (
     "WITH defined AS (DELETE FROM SCHEMA.definitions WHERE number = ANY($1::bigint[])), "
@@ -194,6 +223,12 @@ async def _redefine(transaction: Transaction, session: Session, found: Stored, j
     await transaction.apply(_UPDATE_DEFINITION, found.number, session.new_stamp(), *policy, *definition)
     if found.job.policies.priority != policies.priority:
         await transaction.write(_UPDATE_PRIORITY, policies.priority, job.id)
+
+
+async def park(transaction: Transaction, reasons: Mapping[int, str]) -> None:
+    """Park jobs, by their numbers; they are few."""
+    for number, reason in reasons.items():
+        await transaction.write(_PARK, number, storable(reason))
 
 
 async def delete_jobs(transaction: Transaction, numbers: Sequence[int]) -> None:

@@ -13,7 +13,7 @@ from asyncsched.stores.base import Acceptor, Finished, Foreign, Start
 from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_firing import WAITING_LEVELS, read_clock, with_foreign
 from asyncsched.stores.postgres_hints import cancel_hint, hint_due
-from asyncsched.stores.postgres_rows import PARK, RUN_TYPES, delete_finished, run_values, unnested
+from asyncsched.stores.postgres_rows import RUN_TYPES, delete_finished, park, run_values, unnested, written_over
 from asyncsched.stores.postgres_session import NOW, RUN, Session, Stored, columns, storable_only, transposed
 from asyncsched.stores.sql import RUN_COLUMNS, Row, slots_of, storable
 
@@ -37,43 +37,43 @@ _RUNNING: Final = (
     "SELECT job_id, count(*) FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND state IN ('running', 'pending') "
     "AND state = 'running' GROUP BY job_id"
 )
-_CLAIM: Final = (
-    "UPDATE SCHEMA.runs r SET state = 'running', node = $1, started_at = $2, attempt = d.attempt "
-    "FROM unnest($3::text[], $4::bigint[]) AS d(id, attempt) WHERE r.id = d.id"
+_CLAIM: Final = written_over(
+    "runs", "id", ("id", "attempt", "node", "started_at", "state"), "text[], bigint[], text[], bigint[], text[]"
 )
 _ORPHANED: Final = "UPDATE SCHEMA.runs SET state = 'cancelled', finished_at = $1, reason = 'its job is gone' WHERE id = ANY($2::text[])"
-_FAIL: Final = (
-    "UPDATE SCHEMA.runs r SET state = 'failed', finished_at = $1, reason = d.reason "
-    "FROM unnest($2::text[], $3::text[]) AS d(id, reason) WHERE r.id = d.id"
+_FAIL: Final = "UPDATE SCHEMA.runs SET state = 'failed', finished_at = $1, reason = $3 WHERE id = $2"
+_END_COLUMNS: Final = ("id", "node", "attempt", "state", "started_at", "finished_at", "reason", "result", "error")
+_END_TYPES: Final = "text[], text[], bigint[], text[], bigint[], bigint[], text[], bytea[], bytea[]"
+_OUTCOME_COLUMNS: Final = (*_END_COLUMNS, "cause", "scheduled_time", "lost_count", "until", "count")
+_OUTCOME_TYPES: Final = f"{_END_TYPES}, text[], bigint[], bigint[], bigint[], bigint[]"
+# The lock keeps what is running from becoming anything else before it is written over. Only the id is put
+# so that an index applies: another would lead to all runs that are running, once for each outcome.
+_WHILE_HELD: Final = (
+    " WHERE (SELECT true FROM SCHEMA.runs x WHERE x.id = d.id AND x.state || '' = 'running' FOR UPDATE) ON CONFLICT"
 )
-_HELD: Final = "WHERE r.id = d.id AND r.node = d.holder AND r.attempt = d.attempt AND r.state = 'running'"
-_END: Final = (
-    "UPDATE SCHEMA.runs r SET state = d.state, started_at = d.started_at, finished_at = d.finished_at, "
-    "reason = d.reason, result = d.result, error = d.error FROM "
-    + unnested("text[], text[], bigint[], text[], bigint[], bigint[], text[], bytea[], bytea[]")
-    + f" AS d(id, holder, attempt, state, started_at, finished_at, reason, result, error) {_HELD}"
-)
-_FINISH: Final = (
-    "UPDATE SCHEMA.runs r SET state = d.state, started_at = d.started_at, finished_at = d.finished_at, "
-    "reason = d.reason, result = d.result, error = d.error, node = d.node, scheduled_time = d.scheduled_time, "
-    "lost_count = d.lost_count, until = d.until, count = d.count FROM "
-    + unnested(
-        "text[], text[], bigint[], text[], bigint[], bigint[], text[], bytea[], bytea[], "
-        "text[], bigint[], bigint[], bigint[], bigint[]"
-    )
-    + " AS d(id, holder, attempt, state, started_at, finished_at, reason, result, error, node, scheduled_time, "
-    f"lost_count, until, count) {_HELD}"
+_IF_HELD: Final = " WHERE runs.node = excluded.node AND runs.attempt = excluded.attempt AND runs.state = 'running'"
+
+
+def _ending(names: Sequence[str], types: str, node: str) -> str:
+    """Return a statement that ends attempts whose (id, node, attempt) hold."""
+    statement = written_over("runs", "id", names, types).replace(" ON CONFLICT", _WHILE_HELD)
+    return statement.replace('"node" = excluded."node"', f'"node" = {node}') + _IF_HELD
+
+
+_END: Final = _ending(_END_COLUMNS, _END_TYPES, "excluded.node")
+_FINISH: Final = _ending(
+    _OUTCOME_COLUMNS, _OUTCOME_TYPES, "CASE WHEN excluded.state = 'pending' THEN NULL ELSE excluded.node END"
 )
 _AS_STORED: Final = "SELECT id, node, attempt, state, finished_at FROM SCHEMA.runs WHERE id = ANY($1::text[])"
 _IS_WAITING: Final = "SELECT EXISTS (SELECT 1 FROM SCHEMA.runs WHERE state = 'pending')"
 _ENQUEUE: Final = (
+    f"WITH given AS (SELECT * FROM {unnested(RUN_TYPES)} AS g({columns(RUN_COLUMNS)}, unused)), "
     # The lock keeps the job from being removed until the run is there.
-    "WITH known AS MATERIALIZED (SELECT j.id, j.priority FROM SCHEMA.jobs j WHERE j.id = ANY($21::text[]) "
-    "FOR KEY SHARE), "
-    f"given AS (SELECT * FROM {unnested(RUN_TYPES)} AS g({columns(RUN_COLUMNS)}, priority)), "
+    "placed AS MATERIALIZED (SELECT given.*, j.priority FROM given CROSS JOIN LATERAL "
+    "(SELECT k.priority FROM SCHEMA.jobs k WHERE k.id = given.job_id LIMIT 1 FOR KEY SHARE) j), "
     f"added AS (INSERT INTO SCHEMA.runs ({columns(RUN_COLUMNS)}, priority) "
-    f"SELECT {columns(RUN_COLUMNS, 'given')}, known.priority FROM given JOIN known ON known.id = given.job_id "
-    "ON CONFLICT (id) DO NOTHING) SELECT id, pg_current_xact_id()::text FROM known"
+    f"SELECT {columns(RUN_COLUMNS)}, priority FROM placed ON CONFLICT (id) DO NOTHING) "
+    "SELECT DISTINCT job_id, pg_current_xact_id()::text FROM placed"
 )
 _CANCEL: Final = (
     "UPDATE SCHEMA.runs r SET state = 'cancelled', finished_at = $2 WHERE r.id = $1 AND r.state = 'pending' "
@@ -191,15 +191,13 @@ class _Sorting:
         """Write down what was decided."""
         if self.starts:
             claims = [start.run for start in self.starts]
-            ids, attempts = [run.id for run in claims], [run.attempt for run in claims]
-            await transaction.write(_CLAIM, self._wanted.node, self._now, ids, attempts)
+            rows = [(run.id, run.attempt, run.node, run.started_at, run.state) for run in claims]
+            await transaction.write(_CLAIM, *transposed(rows, 5))
         if self._orphaned:
             await transaction.write(_ORPHANED, self._now, self._orphaned)
-        if self._failed:
-            reasons = [storable(reason) for _, reason in self._failed]
-            await transaction.write(_FAIL, self._now, [run_id for run_id, _ in self._failed], reasons)
-        if self._parked:
-            await transaction.write(PARK, [storable(reason) for reason in self._parked.values()], list(self._parked))
+        for run_id, reason in self._failed:
+            await transaction.write(_FAIL, self._now, run_id, storable(reason))
+        await park(transaction, self._parked)
 
 
 # -- finish ----------------------------------------------------------------------------------
@@ -243,8 +241,7 @@ def _end_row(session: Session, run: RunRecord) -> tuple[Any, ...]:
 
 def _outcome_row(session: Session, run: RunRecord) -> tuple[Any, ...]:
     """Return the same for an attempt that may not have been the last."""
-    node = None if run.state == "pending" else run.node
-    return (*_end_row(session, run), node, run.scheduled_time, run.lost_count, run.until, run.count)
+    return (*_end_row(session, run), run.cause, run.scheduled_time, run.lost_count, run.until, run.count)
 
 
 # -- enqueue and cancel ----------------------------------------------------------------------
@@ -253,8 +250,7 @@ def _outcome_row(session: Session, run: RunRecord) -> tuple[Any, ...]:
 async def enqueue(transaction: Transaction, session: Session, runs: Sequence[RunRecord]) -> list[bool | Exception]:
     """Add pending runs, each for itself; return ``True`` for each, or an error if its job is not there. May be repeated."""
     rows = [(*session.runs.row(run), 0) for run in runs]
-    job_ids = storable_only({run.job_id for run in runs})
-    found = await transaction.rows(_ENQUEUE, *run_values(rows), job_ids)
+    found = await transaction.rows(_ENQUEUE, *run_values(rows))
     known = {row[0] for row in found}
     if found:
         transaction.xid = found[0][1]

@@ -5,6 +5,7 @@ Operations run in the driver's event loop, one after the other where they touch 
 
 # ruff: noqa: S608 - statements are joined from constants of this package, and every value is bound
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
@@ -21,11 +22,11 @@ from asyncsched.stores.sql_runs import RunRows
 if TYPE_CHECKING:
     from asyncsched.clock import Clock
 
-__all__ = ["DEFINITION", "NOW", "RUN", "STATE", "Session", "Stored", "columns", "storable_only", "transposed"]
+__all__ = ["NOW", "RUN", "STATE", "STATE_ID", "Session", "Stored", "columns", "storable_only", "transposed"]
 
 _CACHED_JOBS: Final = 16_384
 _CACHED_ARGUMENT_BYTES: Final = 2048
-_NO_DEFINITION: Final = (None,) * 10
+_NO_DEFINITION: Final = (None,) * 8
 
 _real: Final = SystemClock()
 """Between two readings of the server's clock real time passes, whatever clock the scheduler goes by."""
@@ -39,14 +40,18 @@ def columns(names: Iterable[str], table: str = "") -> str:
 NOW: Final = "coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
 """The store's time in microseconds: the server's, unless tests move it by the first parameter."""
 
-STATE: Final = f"j.number, j.stamp, {columns(STATE_COLUMNS, 'j')}"
-DEFINITION: Final = "j.number, j.task, d.name, j.executor, d.trigger, d.written, d.policies, d.arguments, d.tags, d.metadata, d.added_at"
+STATE: Final = f"j.number, j.stamp, j.task, j.executor, {columns(STATE_COLUMNS, 'j')}"
+STATE_ID: Final = 4
+"""Where a row of `STATE` has the id of its job."""
+
 RUN: Final = columns(RUN_COLUMNS, "r")
 _DEFINITIONS: Final = (
-    f"SELECT {DEFINITION} FROM SCHEMA.jobs j JOIN SCHEMA.definitions d ON d.number = j.number "
-    "WHERE j.number = ANY($1::bigint[])"
+    "SELECT number, name, trigger, written, policies, arguments, tags, metadata, added_at FROM SCHEMA.definitions "
+    "WHERE number = ANY($1::bigint[])"
 )
 _JOBS: Final = f"SELECT {STATE} FROM SCHEMA.jobs j WHERE j.id = ANY($1::text[])"
+_BLOCK: Final = 256
+_BLOCKS: Final = "SELECT nextval('SCHEMA.job_blocks') FROM generate_series(1, $1::integer)"
 _LOCK: Final = " ORDER BY j.number FOR UPDATE"
 
 
@@ -89,6 +94,7 @@ class Session:
         self.swept = False
         """Whether the ledger that was found at opening has been looked through for what to prune."""
         self._decoded: dict[int, JobRecord] = {}
+        self._numbers: deque[int] = deque()
         self._virtual = context.virtual_time
         self._read_at: tuple[int, float] | None = None
 
@@ -109,6 +115,13 @@ class Session:
             return self.clock.now_us()
         now, at = self._read_at
         return now + round((_real.monotonic() - at) * 1_000_000)
+
+    async def new_numbers(self, transaction: Transaction, count: int) -> list[int]:
+        """Return numbers for new jobs that nobody else has."""
+        while (short := count - len(self._numbers)) > 0:  # others may take some meanwhile
+            for row in await transaction.rows(_BLOCKS, -(-short // _BLOCK)):
+                self._numbers.extend(range(row[0] * _BLOCK, (row[0] + 1) * _BLOCK))
+        return [self._numbers.popleft() for _ in range(count)]
 
     # -- jobs --------------------------------------------------------------------------------
 
@@ -132,14 +145,16 @@ class Session:
         return [self._stored(row, decoded.get(row[1]), definitions.get(row[0])) for row in rows]
 
     def _stored(self, row: Row, known: JobRecord | None, definition: Row | None) -> Stored:
-        number, stamp, state = row[0], row[1], row[2:]
+        number, stamp, state = row[0], row[1], row[STATE_ID:]
+        name, *others = definition or _NO_DEFINITION
+        whole = row[2], name, row[3], *others
         try:
             if known is not None:
                 return Stored(number, stamp, self.definitions.with_state(known, state), readable=True)
-            job = self.definitions.job(state, definition or _NO_DEFINITION)
+            job = self.definitions.job(state, whole)
         except SerializationError as error:
-            return Stored(number, None, self.definitions.unreadable(state, definition, str(error)), readable=False)
-        size = 0 if definition is None else len(definition[6])
+            return Stored(number, None, self.definitions.unreadable(state, whole, str(error)), readable=False)
+        size = len(whole[6])
         return Stored(number, stamp if size <= _CACHED_ARGUMENT_BYTES else None, job, readable=True)
 
     def remember(self, stored: Stored) -> None:

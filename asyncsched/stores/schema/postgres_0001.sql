@@ -1,8 +1,15 @@
+-- Every statement that concerns few rows finds them by an index on values that it was given, never by
+-- joining what it was given with a table: the order of such a join may have been planned while the
+-- table was empty.
+
 -- Jobs: the state that every fire changes. What a job is stands in `definitions`, under the same
 -- number, so that a fire rewrites a few integers and never the arguments. Task and executor stand
 -- here, as claims pass over what a node cannot run.
+CREATE SEQUENCE SCHEMA.job_blocks;
 CREATE TABLE SCHEMA.jobs (
-    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Handed out by the writers, who take them from the sequence in blocks: so that both rows of a job
+    -- can be written at once.
+    number bigint PRIMARY KEY,
     id text COLLATE "C" NOT NULL UNIQUE,
     -- Changes with every write of the definition: what was decoded under a stamp stays true. Made by
     -- the writer, who knows by it whether a row that it finds is its own.
