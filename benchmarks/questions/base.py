@@ -191,24 +191,21 @@ def at_fraction(ordered: Sequence[float], fraction: float) -> float:
 
 
 class Executed:
-    """What a server executes between two calls; nothing where there is no server.
-
-    Attributes:
-        how: what is counted and by what.
-    """
+    """What a server executes from here on."""
 
     def __init__(self, counter: "Counted") -> None:
         self._counter = counter
         self._total = counter.total()
         self._each = counter.by_statement()
-        self.how = counter.how
+        self._how = counter.how
 
-    def since(self) -> tuple[int, str]:
-        """Return how many statements were executed since it was made, and which, the most frequent first."""
+    def since(self) -> tuple[int, list[str]]:
+        """Return how many statements were executed since it was made, and what people are to know of them."""
         total = self._counter.total() - self._total
         each = {text: calls - self._each.get(text, 0) for text, calls in self._counter.by_statement().items()}
         frequent = sorted(((calls, text) for text, calls in each.items() if calls), reverse=True)
-        return total, "; ".join(f"{calls:,} x {text}" for calls, text in frequent[:_NAMED])
+        named = "; ".join(f"{calls:,} x {text}" for calls, text in frequent[:_NAMED])
+        return total, [self._how, *([f"{total:,} executed: {named}"] if named else [])]
 
 
 @contextmanager

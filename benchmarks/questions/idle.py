@@ -43,9 +43,9 @@ async def measure(system: System, place: Place, case: Case) -> Answer | None:
             await system.sleep(case.seconds)
             after, minutes = resource.getrusage(resource.RUSAGE_SELF), (time.perf_counter() - begun) / 60
             if executed:
-                total, which = executed.since()
+                total, said = executed.since()
                 figures["statements/min"] = total / minutes
-                notes += [executed.how, f"executed in {case.seconds:.0f} s: {which or 'nothing'}"]
+                notes += said
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     # One of them is the window's own sleep.
     switches = max(0, after.ru_nvcsw - before.ru_nvcsw - 1)

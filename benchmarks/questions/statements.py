@@ -34,8 +34,7 @@ async def measure(system: System, place: Place, case: Case) -> Answer | None:
             executed = Executed(counter)
             await session.release()
             recorded = await session.wait_recorded(case.jobs, case.seconds)
-            total, which = executed.since()
-    notes = [executed.how, f"executed for {recorded:,} runs: {which}"]
+            total, notes = executed.since()
     if recorded < case.jobs:
         notes.append(f"{recorded:,} of {case.jobs:,} recorded in {case.seconds:.0f} s")
     return Answer(figures={"statements/run": total / max(1, recorded)}, notes=notes)
