@@ -154,7 +154,7 @@ class Session:
             job = self.definitions.job(state, whole)
         except SerializationError as error:
             return Stored(number, None, self.definitions.unreadable(state, whole, str(error)), readable=False)
-        size = len(whole[6])
+        size = 0 if definition is None else len(definition[4])
         return Stored(number, stamp if size <= _CACHED_ARGUMENT_BYTES else None, job, readable=True)
 
     def remember(self, stored: Stored) -> None:
