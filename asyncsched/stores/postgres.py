@@ -33,7 +33,7 @@ from asyncsched.stores.base import (
 from asyncsched.stores.grouping import Grouped
 from asyncsched.stores.postgres_claims import Claims
 from asyncsched.stores.postgres_connections import Connections, Transaction
-from asyncsched.stores.postgres_dsn import read_place
+from asyncsched.stores.postgres_dsn import POOL_SIZE, SCHEMA, read_place
 from asyncsched.stores.postgres_schema import prepare
 from asyncsched.stores.postgres_session import Session
 from asyncsched.stores.postgres_watch import Watch
@@ -57,13 +57,11 @@ class PostgresJobStore:
     Args:
         dsn: ``postgresql://user:password@host:port/database``, with the parameters of the driver, such
             as ``sslmode`` and ``sslrootcert``; ``schema`` and ``pool_size`` may stand there as well.
-        schema: where the tables are; made at the first `open` if the role may. ``None``: that of the
-            dsn, otherwise ``asyncsched``.
-        pool_size: how many connections at most, beside the one that listens. ``None``: that of the dsn,
-            otherwise 4.
+        schema: where the tables are; made at the first `open` if the role may. The dsn may name it.
+        pool_size: how many connections at most, beside the one that listens. The dsn may say it.
     """
 
-    def __init__(self, dsn: str, *, schema: str | None = None, pool_size: int | None = None) -> None:
+    def __init__(self, dsn: str, *, schema: str = SCHEMA, pool_size: int = POOL_SIZE) -> None:
         self._place = read_place(dsn, schema, pool_size)
         self._connections: Connections | None = None
         self._session: Session | None = None

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 from asyncsched.errors import ConfigurationError
 from asyncsched.stores.redaction import redact
 
-__all__ = ["Place", "read_place"]
+__all__ = ["POOL_SIZE", "SCHEMA", "Place", "read_place"]
 
 SCHEMA: Final = "asyncsched"
 POOL_SIZE: Final = 4
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 def read_place(dsn: object, schema: object, pool_size: object) -> Place:
-    """Check the parameters of a store; ``schema`` and ``pool_size`` may stand in the URL instead.
+    """Check the parameters of a store; where they are the usual ones, those in the URL count.
 
     Raises:
         ConfigurationError: one is not understood; no password is repeated.
@@ -39,8 +39,8 @@ def read_place(dsn: object, schema: object, pool_size: object) -> Place:
     options = parse_qsl(parts.query, keep_blank_values=True)
     own = {key: value for key, value in options if key in _OURS}
     rest = "&".join(f"{quote(key, safe='')}={quote(value, safe='/')}" for key, value in options if key not in _OURS)
-    name = own.get("schema", SCHEMA) if schema is None else schema
-    size = own.get("pool_size", POOL_SIZE) if pool_size is None else pool_size
+    name = own.get("schema", SCHEMA) if schema == SCHEMA else schema
+    size = own.get("pool_size", POOL_SIZE) if pool_size == POOL_SIZE else pool_size
     checked = _schema(name)
     bare = urlunsplit(parts._replace(query=rest))
     separator = "&" if rest else "?"
