@@ -51,6 +51,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     invariants.i14_no_lease_is_left,
     invariants.i15_nothing_is_held,
     invariants.promise_starts_are_bounded,
+    invariants.promise_only_the_dead_lose_runs,
     invariants.promise_processes_live,
 )
 

@@ -120,6 +120,15 @@ class Evidence:
                 instants.append(int(line.arguments[1]))
         return found
 
+    @cached_property
+    def pids(self) -> dict[str, int]:
+        """The process of each node that was granted a lease."""
+        return {line.arguments[0]: line.pid for line in self.lines if line.word == "LEASE"}
+
+    def place_of(self, instant: int) -> int:
+        """Return where in the witness an instant of the wall clock lies."""
+        return bisect_right(self.lines, instant, key=lambda line: line.wall_us)
+
     def lease_end(self, node: str, place: int) -> int:
         """Return until when, at least, the node had its lease as far as it was told by then; 0 for never."""
         places, instants = self._leases.get(node, ([], []))

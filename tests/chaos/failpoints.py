@@ -86,6 +86,7 @@ class Failpoint:
         self._action: Action = action
         self._witness = witness
         self._inside = False
+        self._at = ""
         self._lock = threading.Lock()
 
     def hit(self, point: str) -> None:
@@ -108,6 +109,7 @@ class Failpoint:
         """A statement is about to be executed."""
         if not self._inside:
             return
+        self._at = "_".join(text.split())[:60]
         self._skip -= 1
         if self._skip < 0 or text.lstrip().upper().startswith("COMMIT"):
             self._inside = False
@@ -123,7 +125,7 @@ class Failpoint:
 
     def _act(self) -> None:
         kills = self._action == "kill"
-        self._witness.write("DIE" if kills else "STOP", self.point)
+        self._witness.write("DIE" if kills else "STOP", self.point, self._at)
         os.kill(os.getpid(), signal.SIGKILL if kills else signal.SIGSTOP)
         time.sleep(0.001)  # the signal has come by then
 

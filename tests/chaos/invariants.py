@@ -264,6 +264,17 @@ def promise_starts_are_bounded(evidence: Evidence) -> Iterator[str]:
             yield f"run {run.id} of {run.job_id} was begun {begun} times, and {run.lost_count} nodes died under it"
 
 
+def promise_only_the_dead_lose_runs(evidence: Evidence) -> Iterator[str]:
+    """A run is recorded as lost only when the process of its node, or the lease, is gone."""
+    for run in evidence.runs:
+        if run.state != "lost" or run.node is None or run.finished_at is None:
+            continue
+        place = evidence.place_of(run.finished_at)
+        died = evidence.deaths.get(evidence.pids.get(run.node, 0))
+        if (died is None or died >= place) and evidence.lease_end(run.node, place) > run.finished_at:
+            yield f"run {run.id} of {run.job_id} was given up although node {run.node} had its lease"
+
+
 def promise_processes_live(evidence: Evidence) -> Iterable[str]:
     """No process ends by itself, and each stops when it is asked to."""
     return evidence.strays
@@ -293,6 +304,7 @@ INVARIANTS: Final[tuple[Check, ...]] = (
     i15_nothing_is_held,
     i16_nothing_due_is_left,
     promise_starts_are_bounded,
+    promise_only_the_dead_lose_runs,
     promise_processes_live,
 )
 

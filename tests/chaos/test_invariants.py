@@ -261,6 +261,10 @@ def a_fragile_run_begun_twice(history: History) -> None:
     history.rows.append(row(4, id="once", job_id="once-fail-a", attempt=2, lost_count=1))
 
 
+def a_run_lost_by_the_living(history: History) -> None:
+    history.rows[1] = row(2, state="lost", lost_count=1, finished_at=instant(3))
+
+
 def more_attempts_than_deaths(history: History) -> None:
     history.attempt("run-3", 2, at=instant(4))
 
@@ -306,6 +310,7 @@ BROKEN: Final[dict[Break, Check]] = {
     something_due: invariants.i16_nothing_due_is_left,
     a_fragile_run_begun_twice: invariants.promise_starts_are_bounded,
     more_attempts_than_deaths: invariants.promise_starts_are_bounded,
+    a_run_lost_by_the_living: invariants.promise_only_the_dead_lose_runs,
     a_process_that_ended: invariants.promise_processes_live,
 }
 

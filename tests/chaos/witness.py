@@ -17,8 +17,8 @@ word         arguments, and when it is written
 ``EVENT``    kind, run, attempt: a subscriber of this process was told
 ``READY``    this process fires
 ``PAUSED``   every recurring job is paused, as far as this process knows
-``DIE``      point: this process kills itself here
-``STOP``     point: this process freezes itself here, or is frozen by the driver
+``DIE``      point, statement: this process kills itself here
+``STOP``     the same: this process freezes itself here; without arguments it is frozen by the driver
 ``CONT``     it was told to go on
 ``KILL``     it was killed by the driver
 ===========  ========================================================================================
