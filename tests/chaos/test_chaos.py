@@ -15,6 +15,7 @@ SEEDS = (pytest.param(3, id="fixed"), pytest.param(random.SystemRandom().randran
 CYCLES = 8
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("store", KINDS)
 def test_nothing_is_lost_or_doubled_whatever_process_dies_or_freezes(tmp_path: Path, store: Kind, seed: int) -> None:
@@ -25,6 +26,7 @@ def test_nothing_is_lost_or_doubled_whatever_process_dies_or_freezes(tmp_path: P
     assert account.tally.kills.total() + account.tally.freezes.total() >= CYCLES
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("store", KINDS)
 def test_nodes_share_a_heap_of_runs_while_they_are_killed(tmp_path: Path, store: Kind) -> None:
     plan = Plan(nodes=2, runs=2_000, kill_every=0.5, lease_s=2.0)
