@@ -35,7 +35,8 @@ WAITING_LEVELS: Final = (
 _HAS_SLOT: Final = (
     "r.job_id NOT IN (SELECT q.job_id FROM SCHEMA.runs q WHERE q.state = 'running' GROUP BY q.job_id "
     "HAVING count(*) >= (SELECT j.slots FROM SCHEMA.jobs j WHERE j.id = q.job_id)) "
-    "AND NOT EXISTS (SELECT 1 FROM SCHEMA.jobs p WHERE p.id = r.job_id AND (p.state = 'parked'{foreign}))"
+    # A scalar, looked up for each run: an EXISTS may be planned as a join with all the jobs there are.
+    "AND NOT coalesce((SELECT p.state = 'parked'{foreign} FROM SCHEMA.jobs p WHERE p.id = r.job_id LIMIT 1), false)"
 )
 _FOREIGN_RUN: Final = " OR p.task = ANY({tasks}::text[]) OR p.executor = ANY({executors}::text[])"
 _FOREIGN_JOB: Final = (

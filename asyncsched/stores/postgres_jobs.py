@@ -53,9 +53,10 @@ _CANCEL_WAITING: Final = (
 _LOCK_ALL: Final = "SELECT id, number FROM SCHEMA.jobs ORDER BY number FOR UPDATE"
 _LOCK_SOME: Final = "SELECT id, number FROM SCHEMA.jobs WHERE id = ANY($1::text[]) ORDER BY number FOR UPDATE"
 _QUERY: Final = (
-    f"SELECT {STATE} FROM SCHEMA.jobs j WHERE ($1::text IS NULL OR j.state = $1) AND ($2::text IS NULL OR j.id > $2) "
-    "ORDER BY j.id LIMIT $3"
+    f"SELECT {STATE} FROM SCHEMA.jobs j WHERE ($1::text IS NULL OR j.state = $1){{after}} ORDER BY j.id LIMIT $2"
 )
+_FROM_START: Final = _QUERY.format(after="")
+_FROM_THERE: Final = _QUERY.format(after=" AND j.id > $3")
 _PARKED: Final = f"SELECT {STATE} FROM SCHEMA.jobs j WHERE j.state = 'parked' ORDER BY j.id"
 
 
@@ -194,7 +195,8 @@ async def query(
     # A row that cannot be read is shown as parked, whatever it says of itself.
     told = None if state == "parked" else state
     while limit is None or len(found) < limit:
-        rows = await transaction.rows(_QUERY, told, after, _PAGE)
+        page = (_FROM_START,) if after is None else (_FROM_THERE, after)
+        rows = await transaction.rows(page[0], told, _PAGE, *page[1:])
         found += [stored.job for stored in await session.load(transaction, rows) if _selected(stored.job, tag, state)]
         if len(rows) < _PAGE:
             break

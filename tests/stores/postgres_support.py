@@ -1,0 +1,109 @@
+"""What the tests of the PostgreSQL store are made with."""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+
+from asyncsched.clock import Clock
+from asyncsched.stores.postgres import PostgresJobStore
+from asyncsched.stores.postgres_connections import Transaction
+from asyncsched.stores.postgres_session import Session
+from tests.postgres.server import PostgresServer, running_server
+from tests.stores.sqlite_support import NOW, SECOND, again, context, done, job, starting
+
+__all__ = ["NOW", "SECOND", "Plans", "again", "context", "direct", "done", "job", "opened", "render_in", "starting"]
+
+Operation: TypeAlias = Callable[[Transaction, Session], Coroutine[Any, Any, Any]]
+
+_TABLES: Final = ("jobs", "definitions", "runs", "nodes")
+_EXPLAIN: Final = (
+    "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on; "
+    "SET auto_explain.log_timing = off; SET auto_explain.log_format = json; SET auto_explain.log_level = notice"
+)
+
+
+@asynccontextmanager
+async def opened(
+    schema: str,
+    *,
+    server: PostgresServer | None = None,
+    clock: Clock | None = None,
+    prefix: str = "run",
+    pool_size: int = 2,
+) -> AsyncGenerator[PostgresJobStore]:
+    store = PostgresJobStore((server or running_server()).dsn(), schema=schema, pool_size=pool_size)
+    await store.open(context(clock, prefix))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def direct(server: PostgresServer | None = None) -> AsyncGenerator[Any]:
+    """A connection beside the store; on asyncio."""
+    connection: Any = await asyncpg.connect((server or running_server()).dsn())
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def render_in(schema: str) -> Callable[[str], str]:
+    """Put the schema's name into statements, as the store does."""
+    return lambda statement: statement.replace("SCHEMA.", f'"{schema}".')
+
+
+class Plans:
+    """What the server really did for each statement of a connection."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+
+    async def watch(self, connection: Any) -> None:
+        """Take down the plan of every statement from now on."""
+        await connection.execute(_EXPLAIN)
+        connection.add_log_listener(self._take)
+
+    def _take(self, _connection: object, message: Any) -> None:
+        _, found, plan = message.message.partition("plan:")
+        if found and "pg_catalog" not in plan:  # the driver asks about types as well
+            self.found.append(json.loads(plan))
+
+    def scans(self) -> Iterator[tuple[str, str, int]]:
+        """Yield (relation, kind, rows that were read) for every scan of a table."""
+        for plan in self.found:
+            for node in _nodes(plan["Plan"]):
+                removed = sum(value for key, value in node.items() if re.match("Rows Removed by", key))
+                relation = node.get("Relation Name") or _table_of(node.get("Index Name"))
+                if relation in _TABLES and "Scan" in node["Node Type"]:
+                    yield relation, node["Node Type"], round((node["Actual Rows"] + removed) * node["Actual Loops"])
+
+    def told(self) -> str:
+        """Return the statements and their plans as text."""
+        return "\n".join(
+            f"{plan['Query Text']:.300}\n" + "\n".join(f"    {line}" for line in _lines(plan["Plan"], 0))
+            for plan in self.found
+        )
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def _table_of(index: str | None) -> str | None:
+    return None if index is None else index.partition("_")[0]
+
+
+def _lines(node: dict[str, Any], depth: int) -> Iterator[str]:
+    where = node.get("Index Name") or node.get("Relation Name") or node.get("CTE Name") or ""
+    rows = f"{node['Plan Rows']} expected, {node['Actual Rows']} x {node['Actual Loops']}"
+    yield f"{'  ' * depth}{node['Node Type']} {where} ({rows})"
+    for below in node.get("Plans", ()):
+        yield from _lines(below, depth + 1)
