@@ -1,9 +1,10 @@
 """The SQLite store: jobs in one file, for any number of processes of one host."""
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, Final, Literal, ParamSpec, TypeVar, final
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar, final
 
 import anyio.lowlevel
 
@@ -29,6 +30,7 @@ from asyncsched.stores.base import (
     Start,
     StoreContext,
 )
+from asyncsched.stores.grouping import Grouped
 from asyncsched.stores.sqlite_connection import DatabaseThread, start_thread
 from asyncsched.stores.sqlite_faults import faults_of
 from asyncsched.stores.sqlite_session import Session
@@ -44,6 +46,7 @@ T = TypeVar("T")
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 _WATCH_S: Final = 0.5
 _AWAY_S: Final = 10.0
+_GROUP: Final = 100
 
 
 @final
@@ -54,7 +57,8 @@ class SQLiteJobStore:
     file system, as the write-ahead log cannot be shared over a network (SQLite manual,
     "Write-Ahead Logging").
 
-    Every call is one transaction, written by the one thread that owns the connection; with
+    Every call is one transaction, written by the one thread that owns the connection; calls of concurrent
+    tasks that add, change or remove share a commit. With
     ``synchronous="FULL"`` what a call did survives a power loss, with ``"NORMAL"`` only the death
     of the process (SQLite manual, "PRAGMA synchronous").
 
@@ -87,6 +91,7 @@ class SQLiteJobStore:
         self._clock: Clock | None = None
         self._joined: set[str] = set()
         self._company = anyio.Event()
+        self._writes: Grouped[Callable[[Session], tuple[Any]], tuple[Any]] = Grouped(self._write_together, _GROUP)
 
     @property
     def persistent(self) -> bool:
@@ -178,21 +183,33 @@ class SQLiteJobStore:
         with faults_of(self._path):
             return await self._thread.run(lambda: operation(session, *args, **kwargs))
 
+    async def _write(self, operation: Callable[Concatenate[Session, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one operation that writes; those of concurrent tasks share a commit."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        self._open_session()
+        answer: tuple[T] = await self._writes.call(lambda session: (operation(session, *args, **kwargs),))
+        return answer[0]
+
+    async def _write_together(
+        self, operations: Sequence[Callable[[Session], tuple[Any]]], answers: list[tuple[Any] | Exception]
+    ) -> None:
+        await self._call(_done_together, operations, answers)
+
     # -- definitions -------------------------------------------------------------------------
 
     async def add(
         self, jobs: Sequence[JobRecord], *, merge: Merge | None = None, runs: Sequence[RunRecord] = ()
     ) -> list[JobRecord]:
         """See `JobStore.add`."""
-        return await self._call(definitions.add, jobs, merge, runs)
+        return await self._write(definitions.add, jobs, merge, runs)
 
     async def update(self, job_ids: Sequence[str], change: Change) -> list[JobRecord]:
         """See `JobStore.update`."""
-        return await self._call(definitions.update, job_ids, change)
+        return await self._write(definitions.update, job_ids, change)
 
     async def remove(self, job_ids: Sequence[str] | None) -> list[str]:
         """See `JobStore.remove`."""
-        return await self._call(definitions.remove, job_ids)
+        return await self._write(definitions.remove, job_ids)
 
     async def get(self, job_ids: Sequence[str]) -> list[JobRecord]:
         """See `JobStore.get`."""
@@ -237,7 +254,7 @@ class SQLiteJobStore:
 
     async def enqueue(self, runs: Sequence[RunRecord]) -> None:
         """See `JobStore.enqueue`."""
-        await self._call(ledger.enqueue, runs)
+        await self._write(ledger.enqueue, runs)
 
     async def get_run(self, run_id: str) -> RunRecord | None:
         """See `JobStore.get_run`."""
@@ -257,7 +274,7 @@ class SQLiteJobStore:
 
     async def cancel_pending(self, run_id: str) -> RunRecord | None:
         """See `JobStore.cancel_pending`."""
-        return await self._call(ledger.cancel_pending, run_id)
+        return await self._write(ledger.cancel_pending, run_id)
 
     async def request_cancel(self, run_id: str) -> bool:
         """See `JobStore.request_cancel`."""
@@ -296,3 +313,22 @@ class SQLiteJobStore:
     async def leave(self, node_id: str) -> None:
         """See `JobStore.leave`."""
         await self._call(ledger.leave, node_id)
+
+
+def _done_together(
+    session: Session, operations: Sequence[Callable[[Session], tuple[Any]]], answers: list[tuple[Any] | Exception]
+) -> None:
+    """Do operations in one transaction, each whole or not at all; what the database reports concerns them all."""
+    if len(operations) == 1:
+        answers.append(operations[0](session))
+        return
+    done: list[tuple[Any] | Exception] = []
+    with session.sharing():
+        for operation in operations:
+            try:
+                done.append(operation(session))
+            except Exception as error:
+                if isinstance(error, sqlite3.Error) or not session.connection.in_transaction:
+                    raise
+                done.append(error)
+    answers += done

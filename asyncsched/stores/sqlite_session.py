@@ -72,6 +72,7 @@ class Session:
         """Whether the ledger that was found at opening has been looked through for what to prune."""
         self._decoded: dict[int, JobRecord] = {}
         self._inode: tuple[int, int] | None = None
+        self._shared_now: int | None = None
 
     def connect(self, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
         """Open the file, make or migrate its tables."""
@@ -91,10 +92,27 @@ class Session:
 
     @contextlib.contextmanager
     def writing(self) -> Generator[int]:
-        """Hold the write lock from the first statement on; yield the store's time; commit, or change nothing."""
+        """Hold the write lock from the first statement on; yield the store's time; commit, or change nothing.
+
+        Within `sharing` it is a part of that transaction, and is undone for itself if it fails.
+        """
+        if self._shared_now is not None:
+            with self.step():
+                yield self._shared_now
+            return
         self.require_file()
         self.connection.execute("BEGIN IMMEDIATE")
         yield from self._until_done()
+
+    @contextlib.contextmanager
+    def sharing(self) -> Generator[None]:
+        """Let what is written meanwhile share one commit."""
+        with self.writing() as now:
+            self._shared_now = now
+            try:
+                yield
+            finally:
+                self._shared_now = None
 
     @contextlib.contextmanager
     def reading(self) -> Generator[int]:
@@ -119,8 +137,9 @@ class Session:
         try:
             yield
         except BaseException:
-            self.connection.execute("ROLLBACK TO step")
-            self.connection.execute("RELEASE step")
+            if self.connection.in_transaction:  # some errors end all of it, such as a full disk
+                self.connection.execute("ROLLBACK TO step")
+                self.connection.execute("RELEASE step")
             raise
         self.connection.execute("RELEASE step")
 
