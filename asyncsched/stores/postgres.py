@@ -34,6 +34,7 @@ from asyncsched.stores.grouping import Grouped
 from asyncsched.stores.postgres_claims import Claims
 from asyncsched.stores.postgres_connections import Connections, Transaction
 from asyncsched.stores.postgres_dsn import POOL_SIZE, SCHEMA, read_place
+from asyncsched.stores.postgres_faults import is_of_driver, translated
 from asyncsched.stores.postgres_schema import prepare
 from asyncsched.stores.postgres_session import Session
 from asyncsched.stores.postgres_watch import Watch
@@ -173,14 +174,19 @@ class PostgresJobStore:
 
         Raises:
             ConfigurationError: it is no connection of asyncpg's, or not within a transaction.
-            JobExistsError: as `add`; the transaction can go on.
+            JobExistsError, SerializationError: as `add`; the transaction can go on.
         """
         session = self._opened()
         assert self._connections is not None  # noqa: S101 - set and cleared together
         _check_within(connection)
         transaction = Transaction(connection, self._connections.render, is_ours=False)
-        async with connection.transaction():
-            return await definitions.add(transaction, session, jobs, merge, runs)
+        try:
+            async with connection.transaction():
+                return await definitions.add(transaction, session, jobs, merge, runs)
+        except Exception as error:
+            if is_of_driver(error):
+                raise translated(self.label, error) from error
+            raise
 
     async def _write_adds(self, wanted: Sequence[definitions.Plain], answers: list[JobRecord | Exception]) -> None:
         try:

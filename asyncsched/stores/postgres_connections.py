@@ -18,7 +18,7 @@ import asyncpg
 
 from asyncsched._engine.bridge import DriverLoop, driver_loop, driver_sleep, within
 from asyncsched.errors import StoreUnavailableError
-from asyncsched.stores.postgres_faults import is_conflict, is_lost, is_read_only, translated
+from asyncsched.stores.postgres_faults import is_conflict, is_lost, is_of_driver, is_read_only, translated
 from asyncsched.stores.sql import Row
 
 __all__ = ["Connections", "Operation", "Transaction", "UnknownFateError"]
@@ -270,9 +270,7 @@ class Connections:
 
     def _reported(self, error: BaseException) -> BaseException:
         """Return what the caller is told: its own errors as they are."""
-        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError | OSError):
-            return translated(self._label, error)
-        return error
+        return translated(self._label, error) if is_of_driver(error) else error
 
     async def _once(self, operation: Operation[T], seconds: float) -> T:
         connection = await self._begun(_BEGIN.format(milliseconds=round(seconds * 1000)))

@@ -6,7 +6,7 @@ import asyncpg
 
 from asyncsched.errors import AsyncschedError, SerializationError, StoreSchemaError, StoreUnavailableError
 
-__all__ = ["is_conflict", "is_lost", "is_read_only", "translated"]
+__all__ = ["is_conflict", "is_lost", "is_of_driver", "is_read_only", "translated"]
 
 # Codes and classes of codes: PostgreSQL documentation, appendix A.
 _CONFLICTS: Final = frozenset({"40001", "40P01"})
@@ -43,6 +43,11 @@ def is_conflict(error: BaseException) -> bool:
 def is_read_only(error: BaseException) -> bool:
     """Tell whether the server does not take writes."""
     return isinstance(error, asyncpg.PostgresError) and _state(error) == _READ_ONLY
+
+
+def is_of_driver(error: BaseException) -> bool:
+    """Tell whether the driver or the operating system raised it, and not code of ours or the user's."""
+    return isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError | OSError)
 
 
 def translated(label: str, error: BaseException) -> AsyncschedError:
