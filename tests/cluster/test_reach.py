@@ -19,7 +19,18 @@ from asyncsched import (
     every,
 )
 from asyncsched.config import store_from_url
-from tests.cluster.support import common, endless, newer, newest, node, program, state_of, succeeded, told, until
+from tests.cluster.support import (
+    common,
+    endless,
+    newer,
+    newest,
+    node,
+    program,
+    state_of,
+    succeeded,
+    told,
+    until,
+)
 from tests.review.support import HeldClaims
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +43,7 @@ async def test_a_run_is_cancelled_from_another_node(cluster_store: str) -> None:
         with pytest.raises(RunCancelled):
             await run.wait()
         assert await state_of(other, run.id) == ("cancelled", "cancel_run")
-        assert [event.run_id for event in log.of(JobCancelled)] == [run.id]
+        assert [event.run_id for event in await log.wait_for(JobCancelled)] == [run.id]
         assert not await other.cancel_run(run.id)
         assert not await owner.cancel_run(run.id)
         with pytest.raises(RunNotFoundError):
@@ -71,7 +82,7 @@ async def test_a_waiting_run_is_cancelled_from_another_node(cluster_store: str) 
         run = await job.run_now()
         assert await other.cancel_run(run.id)
         assert (await state_of(owner, run.id))[0] == "cancelled"
-        assert [event.run_id for event in log.of(JobCancelled)] == [run.id]
+        assert [event.run_id for event in await log.wait_for(JobCancelled)] == [run.id]
 
 
 async def test_a_run_that_was_to_be_cancelled_is_not_tried_again_when_its_node_dies(
@@ -89,7 +100,7 @@ async def test_a_run_that_was_to_be_cancelled_is_not_tried_again_when_its_node_d
             with pytest.raises(RunCancelled):
                 await run.wait()
         assert await state_of(other, run.id) == ("cancelled", "cancel_run")
-        assert [event.run_id for event in log.of(JobCancelled)] == [run.id]
+        assert [event.run_id for event in await log.wait_for(JobCancelled)] == [run.id]
 
 
 async def begun(other: Scheduler, owner: Scheduler, func: Any) -> list[Run[Any]]:

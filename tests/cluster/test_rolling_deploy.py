@@ -62,7 +62,7 @@ async def test_what_nobody_alive_knows_is_parked_and_fires_again_when_somebody_d
             return (await old.get_job("newer")).state == "parked"
 
         await until(is_parked)
-        (parked,) = log.of(JobParked)
+        (parked,) = await log.wait_for(JobParked)
         assert parked.reason.startswith("the task 'tests.cluster.support:newer' is not registered in this process;")
         assert parked.reason.endswith("; and no other living node knows it")
         before = len(await old.get_runs(job_id="newer", state="succeeded"))
@@ -160,10 +160,10 @@ async def test_a_function_that_is_added_lets_go_what_waited_for_it(cluster_store
         await succeeded(new, "parked")
     async with node(cluster_store, common, lease=60) as (old, log):
         await until_parked(old, "parked")
+        assert len(await log.wait_for(JobParked)) == 1
         await old.add_job(newer, every(hours=1), id="other")
         assert (await old.get_job("parked")).state == "active"
         await succeeded(old, "parked", 2)
-    assert len(log.of(JobParked)) == 1
 
 
 async def until_parked(scheduler: Scheduler, job_id: str) -> None:
