@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from asyncsched.run import RunRecord, RunState
 from asyncsched.stores.postgres_connections import Transaction
-from asyncsched.stores.postgres_firing import read_clock
-from asyncsched.stores.postgres_session import RUN, Session, storable_only
+from asyncsched.stores.postgres_session import NOW, RUN, Session, storable_only
 
 __all__ = ["get_run", "prune", "query_runs"]
 
@@ -26,8 +25,10 @@ _PRUNE_JOBS: Final = (
     "WHERE k.keep_runs IS NOT NULL LIMIT $2))"
 )
 _PRUNE_OLD: Final = (
-    f"DELETE FROM SCHEMA.runs WHERE id = ANY(ARRAY(SELECT id FROM SCHEMA.runs WHERE fire_time < $1 AND {_OVER} "
-    "AND coalesce(finished_at, fire_time) < $1 ORDER BY fire_time LIMIT $2))"
+    "DELETE FROM SCHEMA.runs WHERE id = ANY(ARRAY(SELECT old.id FROM "
+    f"(SELECT {NOW} - $2::bigint AS before OFFSET 0) past CROSS JOIN LATERAL "
+    f"(SELECT r.id FROM SCHEMA.runs r WHERE r.fire_time < past.before AND r.{_OVER} "
+    "AND coalesce(r.finished_at, r.fire_time) < past.before ORDER BY r.fire_time LIMIT $3) old))"
 )
 _JOBS_A_STEP: Final = 500
 
@@ -97,4 +98,4 @@ async def _delete(transaction: Transaction, _session: Session, statement: str, w
 
 
 async def _delete_old(transaction: Transaction, session: Session, history: int, limit: int) -> int:
-    return await transaction.write(_PRUNE_OLD, await read_clock(transaction, session) - history, limit)
+    return await transaction.write(_PRUNE_OLD, session.moved_clock, history, limit)

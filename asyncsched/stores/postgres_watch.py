@@ -71,14 +71,21 @@ class Watch:
         except Exception as error:
             raise translated(self._label, error) from error
         try:
-            while await self._is_proved():
-                self._hint()  # whatever was sent before it was proved is looked for
-                if await self._session.clock.wait(self._lost, PROVE_EVERY_S):
-                    return
+            if await self._is_proved():
+                self._hint()  # whatever was sent before is looked for
+                await self._prove_on()
+                self._lost.set()
+                return
             logger.debug("notifications of %s do not arrive; it is asked every %.0f s instead", self._label, POLL_S)
         finally:
             with anyio.move_on_after(PROOF_S, shield=True):
                 await loop.run(lambda: self._drop(connection))  # noqa: ASYNC102 - shielded and bounded above
+
+    async def _prove_on(self) -> None:
+        """Return when the connection is lost, or nothing arrives over it any more."""
+        while not await self._session.clock.wait(self._lost, PROVE_EVERY_S):
+            if not await self._is_proved():
+                return
 
     async def _is_proved(self) -> bool:
         self._heard = anyio.Event()
