@@ -1,16 +1,23 @@
 """What the harness has found, brought about on purpose."""
 
-from contextlib import AsyncExitStack
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
+import asyncpg
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from asyncsched import JobSpec, Scheduler, every
+from asyncsched._engine.plan import plan_lost
+from asyncsched.clock import SystemClock, new_job_id
+from asyncsched.codec import Codec
 from asyncsched.errors import StoreUnavailableError
 from asyncsched.stores import JobStore, SQLiteJobStore
-from tests.chaos.places import new_place
+from asyncsched.stores.base import Node, StoreContext
+from tests.chaos.places import PostgresDatabase, new_place
 
 LEASE_S = 1.0
 
@@ -103,3 +110,38 @@ async def test_processes_that_define_the_same_jobs_at_once_agree_on_one_row_each
                 await nodes[0].remove_all_jobs()
     finally:
         place.remove()
+
+
+@pytest.mark.xfail(reason="whoever recovers on PostgreSQL waits for another one that is at it", strict=True)
+@pytest.mark.anyio
+async def test_a_node_that_freezes_while_it_recovers_keeps_nobody_from_renewing_and_recovering() -> None:
+    place = new_place("postgres", Path())
+    assert isinstance(place, PostgresDatabase)
+    store = place.store()
+    try:
+        await store.open(StoreContext(SystemClock(), Codec(), new_job_id))
+        await store.join(Node(id="dead"), 1)
+        with held(place.dsn, 'DELETE FROM "asyncsched".nodes'), anyio.fail_after(5):
+            await store.recover(plan_lost)
+            await store.join(Node(id="alive"), 60_000_000)
+    finally:
+        await store.close()
+        place.remove()
+
+
+@contextmanager
+def held(dsn: str, statement: str) -> Generator[None]:
+    """Hold a transaction open after that statement, as a process does that is frozen in it."""
+
+    async def begin() -> asyncpg.Connection:
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("BEGIN")
+        await connection.execute(statement)
+        return connection
+
+    with start_blocking_portal("asyncio") as portal:
+        connection = portal.call(begin)
+        try:
+            yield
+        finally:
+            portal.call(connection.close)
