@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncGenerator
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from asyncsched import Scheduler
-from tests.faults.support import make_store, until
+from asyncsched.stores import JobStore
+from asyncsched.stores.postgres import PostgresJobStore
+from tests.faults.support import until
 
 
 async def nothing() -> int:
@@ -33,9 +35,7 @@ async def test_a_generator_fixture_may_hold_it(scheduler: Scheduler) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-async def test_a_task_cancelled_at_any_turn_of_its_start_and_exit(kind: str, tmp_path: Path) -> None:
-    store = make_store(kind, tmp_path)
+async def test_a_task_cancelled_at_any_turn_of_its_start_and_exit(store: JobStore) -> None:
 
     async def live(s: Scheduler) -> None:
         async with s:
@@ -52,6 +52,25 @@ async def test_a_task_cancelled_at_any_turn_of_its_start_and_exit(kind: str, tmp
                 await task
         await until(lambda s=s: s.state == "stopped")  # type: ignore[misc]
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.xfail(reason="asyncpg leaves a future behind when it is cancelled while it asks for TLS")
+@pytest.mark.asyncio
+async def test_a_start_that_is_cancelled_leaves_nothing_to_complain_of(
+    open_postgres: Callable[[], PostgresJobStore],
+) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    for turns in range(60):
+        task = asyncio.create_task(Scheduler(open_postgres()).__aenter__())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            async with asyncio.timeout(20):
+                await (await task).shutdown()
+    gc.collect()
+    assert complaints == []
 
 
 @pytest.mark.asyncio
@@ -72,9 +91,8 @@ async def test_a_cancellation_during_the_exit_cuts_the_grace_short() -> None:
     assert s.state == "stopped"
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_a_loop_that_ends_takes_the_scheduler_down(kind: str, tmp_path: Path) -> None:
-    s = Scheduler(make_store(kind, tmp_path), shutdown_grace=None)
+def test_a_loop_that_ends_takes_the_scheduler_down(store: JobStore) -> None:
+    s = Scheduler(store, shutdown_grace=None)
 
     async def start_and_leave() -> None:
         await s.__aenter__()

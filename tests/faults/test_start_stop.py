@@ -11,13 +11,14 @@ import pytest
 
 from asyncsched import Event, Scheduler, SchedulerStateError, StoreUnavailableError, at, every
 from asyncsched.events import SchedulerShutdown, SchedulerStarted
-from asyncsched.stores import MemoryJobStore
+from asyncsched.stores import JobStore, MemoryJobStore
+from asyncsched.stores.postgres import PostgresJobStore
 from asyncsched.testing import FaultyStore
-from tests.faults.support import WAIT_S, back_to, footprint, make_store, running
+from tests.faults.processes import wait_until
+from tests.faults.support import WAIT_S, Footprint, back_to, footprint, make_store, running
+from tests.postgres.server import PostgresServer
 
 pytestmark = pytest.mark.anyio
-
-stores = pytest.mark.parametrize("kind", ["memory", "sqlite"])
 
 
 async def nothing() -> None:
@@ -81,9 +82,8 @@ async def test_what_needs_a_running_scheduler_says_so_before_and_after(name: str
     assert s.state == "stopped"
 
 
-@stores
-async def test_it_starts_again_after_it_stopped(kind: str, tmp_path: Path) -> None:
-    s = Scheduler(make_store(kind, tmp_path))
+async def test_it_starts_again_after_it_stopped(store: JobStore) -> None:
+    s = Scheduler(store)
     nodes: set[str | None] = set()
     for _ in range(3):
         async with running(s):
@@ -94,10 +94,16 @@ async def test_it_starts_again_after_it_stopped(kind: str, tmp_path: Path) -> No
     await s.shutdown()  # of a stopped one: nothing
 
 
-@stores
-async def test_set_up_and_torn_down_in_different_tasks(kind: str, tmp_path: Path) -> None:
-    baseline = footprint()
-    s = Scheduler(make_store(kind, tmp_path))
+async def kept_after_a_life(store: JobStore) -> Footprint:
+    """What the process holds once all is made that is made once and kept, a descriptor of libuv's for instance."""
+    async with running(Scheduler(store)) as s:
+        await (await s.run_job(nothing)).wait()
+    return footprint()
+
+
+async def test_set_up_and_torn_down_in_different_tasks(store: JobStore) -> None:
+    baseline = await kept_after_a_life(store)
+    s = Scheduler(store)
 
     async def enter() -> None:
         with anyio.CancelScope():
@@ -114,23 +120,30 @@ async def test_set_up_and_torn_down_in_different_tasks(kind: str, tmp_path: Path
     await back_to(baseline)
 
 
-@stores
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_two_hundred_lives_leave_nothing_behind(kind: str, tmp_path: Path) -> None:
-    store = make_store(kind, tmp_path)
-    async with running(Scheduler(store)) as s:  # what is made once and kept is made here
-        await (await s.run_job(nothing)).wait()
-    baseline = footprint()
-    for _ in range(200):
+    await live_often(make_store(kind, tmp_path), 200)
+
+
+async def test_fifty_lives_leave_nothing_of_their_connections(
+    open_postgres: Callable[[], PostgresJobStore], postgres_server: PostgresServer
+) -> None:
+    await live_often(open_postgres(), 50)
+    asked = "select 1 from pg_stat_activity where application_name = 'asyncsched'"
+    wait_until(lambda: not postgres_server.execute(asked))  # it notices a moment later
+
+
+async def live_often(store: JobStore, times: int) -> None:
+    baseline = await kept_after_a_life(store)
+    for _ in range(times):
         async with Scheduler(store) as s:
             await s.add_job(nothing, every(hours=1), id="later", replace_existing=True)
     await back_to(baseline)
 
 
-@stores
-async def test_cancelled_at_every_checkpoint(kind: str, tmp_path: Path) -> None:
+async def test_cancelled_at_every_checkpoint(store: JobStore) -> None:
     """Cancel the n-th checkpoint of the caller, for n = 0, 1, 2 ... until it comes to its end."""
-    baseline = footprint()
-    store = make_store(kind, tmp_path)
+    baseline = await kept_after_a_life(store)
     for turns in _growing():
         s = Scheduler(store, shutdown_grace=0)
         with anyio.fail_after(WAIT_S):
