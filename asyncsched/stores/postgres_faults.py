@@ -13,7 +13,7 @@ _CONFLICTS: Final = frozenset({"40001", "40P01"})
 _LOST: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "53300"})
 _READ_ONLY: Final = "25006"
 _BAD_VALUES: Final = frozenset({"22", "23"})
-_BAD_TABLES: Final = frozenset({"3F000", "42P01", "42703", "42P10", "42804", "42P02"})
+_BAD_TABLES: Final = frozenset({"3F000", "42P01", "42703", "42P10", "42804", "42P02", "42P07", "42710", "42809"})
 _REMEDIES: Final = {
     "28": "the server refuses the login; check user, password and its pg_hba.conf",
     "3D": "there is no such database; create it",
