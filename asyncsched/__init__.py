@@ -63,7 +63,7 @@ from asyncsched.events import (
     StoreRecovered,
     StoreUnavailable,
 )
-from asyncsched.health import Health, StoreHealth
+from asyncsched.health import Health, NodeInfo, StoreHealth
 from asyncsched.job import Coalesce, Job, JobDefaults, Overlap, Retry
 from asyncsched.run import Run, RunState, Verdict
 from asyncsched.scheduler import Scheduler
@@ -118,6 +118,7 @@ __all__ = [
     "JobSubmitted",
     "JobTimedOut",
     "LoopStalled",
+    "NodeInfo",
     "Overlap",
     "Retry",
     "Run",

@@ -51,7 +51,7 @@ def test_a_url_names_a_store(url: str, kind: type, label: str) -> None:
         ("sqllite:///jobs.db", "did you mean 'sqlite'"),
         (f"postgrsql://u:{SECRET}@host/db", "did you mean 'postgresql'"),
         (f"postgresql+asyncpg://u:{SECRET}@host/db", "did you mean 'postgresql'"),
-        (f"postgresql://u:{SECRET}@host/db", r"'postgresql://u:\*\*\*@host/db' asks for PostgreSQL"),
+        (f"postgresql://u:{SECRET}@host/db?schema=Jobs", "schema='Jobs' is not the name of a schema"),
         (f"mysql://u:{SECRET}@host/db", "write memory://"),
         ("memory://jobs", "neither a path nor parameters"),
         ("sqlite://jobs.db", "write 'sqlite:///jobs.db'"),
@@ -309,7 +309,9 @@ def test_objects_are_taken_as_they_are() -> None:
         ({"defaults.lease": 1, "defaults": 5}, "defaults is given twice|lies within defaults"),
         ({"defaults": 5, "defaults.lease": 1}, "defaults.lease lies within defaults, which has a value"),
         ({"name": "a", "asyncsched.name": "b", "asyncsched": {"name": "c"}}, "asyncsched.name is given twice"),
-        ({"store": f"postgresql://u:{SECRET}@h/d"}, r"u:\*\*\*@h"),
+        ({"store": f"postgresq://u:{SECRET}@h/d"}, r"u:\*\*\*@h"),
+        ({"stores.a": {"type": "postgresql"}}, "stores.a names no database"),
+        ({"stores.a": {"type": "postgresql", "dsn": "postgresql://h/d", "shema": "x"}}, "did you mean 'schema'"),
         ({"name": "x", "lease": f"postgresql://u:{SECRET}@h/d"}, r"lease = 'postgresql://u:\*\*\*@h/d'"),
         ({"stores.a": {"type": f"postgresql://u:{SECRET}@h/d"}}, r"stores.a.type = 'postgresql://u:\*\*\*@h/d'"),
     ],
@@ -342,3 +344,12 @@ def test_loading_the_module_loads_neither_drivers_nor_parsers() -> None:
     root = Path(__file__).parent.parent
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_postgresql_store_by_its_parts_or_by_its_url() -> None:
+    config = {"stores.a": {"type": "postgresql", "dsn": f"postgresql://u:{SECRET}@h/d", "schema": "jobs"}}
+    assert read_settings(config).stores["a"].label == "postgresql://u:***@h/d?schema=jobs"
+    by_url = read_settings({"store": f"postgresql://u:{SECRET}@h/d?schema=jobs&pool_size=2&sslmode=require"}).store
+    assert by_url is not None
+    assert by_url.label == "postgresql://u:***@h/d?sslmode=require&schema=jobs"
+    assert SECRET not in repr(by_url)

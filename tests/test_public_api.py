@@ -16,7 +16,7 @@ import asyncsched
 from asyncsched import events, triggers
 from asyncsched.spec import JOB_OPTIONS
 
-SCHEDULER: Final = {"Clock", "Health", "Scheduler", "StoreHealth", "SystemClock"}
+SCHEDULER: Final = {"Clock", "Health", "NodeInfo", "Scheduler", "StoreHealth", "SystemClock"}
 VALUES: Final = {
     "Coalesce",
     "Job",
@@ -125,7 +125,7 @@ JOB_FIELDS: Final = (
 )
 # Parameter names after `self`; those after `*` are keyword-only, `name=value` shows a default.
 CALLS: Final = {
-    "add_jobs": "specs, *, store='default', replace_existing=False",
+    "add_jobs": "specs, *, store='default', replace_existing=False, connection=None",
     "get_job": "id",
     "get_jobs": "*, store=None, tag=None, state=None, limit=None, after=None",
     "modify_job": "id, **changes",
@@ -139,6 +139,7 @@ CALLS: Final = {
     "cancel_run": "run_id",
     "get_runs": "*, job_id=None, state=None, since=None, limit=100",
     "why": "job_id, at",
+    "nodes": "*, store=None",
     "export_jobs": "file",
     "import_jobs": "file, *, store='default', replace_existing=False",
     "add_jobstore": "store, name",
@@ -171,7 +172,7 @@ MODULES: Final = {
         "after at business_days calendar_from_dict cron every read_ics register_calendar register_trigger "
         "trigger_from_alias trigger_from_dict weekends"
     ),
-    "asyncsched.stores": "JobStore MemoryJobStore SQLiteJobStore",
+    "asyncsched.stores": "JobStore MemoryJobStore PostgresJobStore SQLiteJobStore",
     "asyncsched.executors": "AsyncExecutor Executor InlineExecutor ProcessExecutor ThreadExecutor",
     "asyncsched.clock": "Clock SystemClock",
     "asyncsched.testing": "VirtualClock check_store check_trigger record_events",

@@ -35,6 +35,8 @@ PRUNE_BATCH: Final = 1000
 PRUNE_BATCHES: Final = 50
 """How many rows one removal takes, and how many removals one beat makes at most."""
 
+SWEEP_S: Final = 60.0
+
 
 @final
 class Lease:
@@ -67,6 +69,7 @@ class Lease:
         self._new_node_id = new_node_id
         self._lease_us = lease_us
         self._history_us = history_us
+        self._swept_at: float | None = None
         self._fenced = fenced
         self._look = look
         self._attend = attend
@@ -152,9 +155,17 @@ class Lease:
         if not has_leapt:
             await self._recover()
         await self._attend(has_news)
+        await self._prune()
+
+    async def _prune(self) -> None:
+        """Remove what jobs do not keep; and from time to time, as that is a question to the store, what is too old."""
+        now = self._clock.monotonic()
+        is_time = self._swept_at is None or now - self._swept_at >= SWEEP_S
+        if is_time:
+            self._swept_at = now
         for _ in range(PRUNE_BATCHES):
-            if await self._store.prune(self._history_us, PRUNE_BATCH) < PRUNE_BATCH:
-                break
+            if await self._store.prune(self._history_us if is_time else None, PRUNE_BATCH) < PRUNE_BATCH:
+                return
 
     async def _join(self) -> None:
         trusted_until = self._trust_end()

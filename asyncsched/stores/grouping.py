@@ -1,6 +1,7 @@
 """Group commit of calls from many tasks: what gathers while a write is in flight is written together."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Final, Generic, TypeVar, cast, final
 
 import anyio
@@ -82,15 +83,25 @@ class Grouped(Generic[Q, A]):
         try:
             await call.told.wait()
         except BaseException:
-            try:
-                if call.begun:
-                    with anyio.CancelScope(shield=True):  # it is being written: bounded by the write's deadline
-                        await call.told.wait()
-            finally:
-                if not call.is_settled:
-                    self._give_up(call)
+            await self._outlast(call)  # noqa: ASYNC102 - shielded, and bounded by the write's deadline
             if not (call.is_settled and _is_scope_cancelled()):
                 raise
+
+    async def _outlast(self, call: _Call[Q, A]) -> None:
+        """Wait for the end of a write that is under way; give the call up if there is none."""
+        if not call.begun:
+            self._give_up(call)
+            return
+        with anyio.CancelScope(shield=True), self._given_up_unless_settled(call):
+            await call.told.wait()
+
+    @contextmanager
+    def _given_up_unless_settled(self, call: _Call[Q, A]) -> Generator[None]:
+        try:
+            yield
+        finally:
+            if not call.is_settled:
+                self._give_up(call)
 
     def _give_up(self, call: _Call[Q, A]) -> None:
         call.is_abandoned = True

@@ -195,15 +195,7 @@ class PostgresJobStore:
             if len(wanted) == 1:
                 raise
             for one in wanted:  # one of them spoils the statement; the others need not suffer for it
-                answers.append(await self._alone(self._ask(definitions.add_plain, [one])))
-
-    @staticmethod
-    async def _alone(call: Coroutine[Any, Any, list[T | Exception]]) -> T | Exception:
-        """Return the answer for a request that is written for itself."""
-        try:
-            return (await call)[0]
-        except Exception as error:  # noqa: BLE001 - handed to the caller
-            return error
+                answers.append(await _alone(self._ask(definitions.add_plain, [one])))
 
     async def update(self, job_ids: Sequence[str], change: Change) -> list[JobRecord]:
         """See `JobStore.update`."""
@@ -291,7 +283,7 @@ class PostgresJobStore:
             if len(runs) == 1:
                 raise
             for run in runs:
-                answers.append(await self._alone(self._ask(ends.enqueue, [run])))
+                answers.append(await _alone(self._ask(ends.enqueue, [run])))
 
     async def get_run(self, run_id: str) -> RunRecord | None:
         """See `JobStore.get_run`."""
@@ -361,3 +353,11 @@ def _check_within(connection: Any) -> None:
         raise ConfigurationError(
             "the connection is not within a transaction; write `async with connection.transaction():` around the call"
         )
+
+
+async def _alone(call: Coroutine[Any, Any, list[T | Exception]]) -> T | Exception:
+    """Return the answer for a request that is written for itself."""
+    try:
+        return (await call)[0]
+    except Exception as error:  # noqa: BLE001 - handed to the caller
+        return error

@@ -322,13 +322,16 @@ def _done_together(
     if len(operations) == 1:
         answers.append(operations[0](session))
         return
-    done: list[tuple[Any] | Exception] = []
     with session.sharing():
-        for operation in operations:
-            try:
-                done.append(operation(session))
-            except Exception as error:
-                if isinstance(error, sqlite3.Error) or not session.connection.in_transaction:
-                    raise
-                done.append(error)
+        done = [_outcome(session, operation) for operation in operations]
     answers += done
+
+
+def _outcome(session: Session, operation: Callable[[Session], tuple[Any]]) -> tuple[Any] | Exception:
+    """Return what an operation returns or raises, unless that concerns the whole transaction."""
+    try:
+        return operation(session)
+    except Exception as error:
+        if isinstance(error, sqlite3.Error) or not session.connection.in_transaction:
+            raise
+        return error

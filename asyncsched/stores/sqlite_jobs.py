@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from asyncsched.errors import JobExistsError, SerializationError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord
 from asyncsched.stores.base import Change, Merge
@@ -22,6 +21,7 @@ from asyncsched.stores.sql import (
     slots_of,
     storable,
 )
+from asyncsched.stores.sql_changes import merged, refuse_known, require_whole, same_state
 from asyncsched.stores.sqlite_session import STATES, Session, Stored, columns, marks
 
 __all__ = ["add", "delete_jobs", "get", "insert_runs", "parked", "query", "remove", "update", "write_jobs"]
@@ -59,47 +59,15 @@ def add(session: Session, jobs: Sequence[JobRecord], merge: Merge | None, runs: 
     """See `JobStore.add`."""
     with session.writing():
         stored = session.jobs([job.id for job in jobs])
-        _refuse_known(jobs, stored, merge)
-        new, changed = _merged(jobs, stored, merge)
+        if merge is None:
+            refuse_known(jobs, stored)
+        new, changed = merged(jobs, stored, merge)
         new = _with_revisions(session, new)
         _insert_jobs(session, list(new.values()))
         write_jobs(session, [(stored[job_id], job) for job_id, job in changed.items()])
         kept = {job_id: found.job for job_id, found in stored.items()} | changed | new
         insert_runs(session, runs, {job_id: job.policies.priority for job_id, job in kept.items()}, repeatable=True)
     return [kept[job.id] for job in jobs]
-
-
-def _refuse_known(jobs: Sequence[JobRecord], stored: dict[str, Stored], merge: Merge | None) -> None:
-    if merge is not None:
-        return
-    seen: set[str] = set()
-    refused: dict[str, None] = {}
-    for job in jobs:
-        if job.id in stored or job.id in seen:
-            refused[job.id] = None
-        seen.add(job.id)
-    if refused:
-        raise JobExistsError(refused)
-
-
-def _merged(
-    jobs: Sequence[JobRecord], stored: dict[str, Stored], merge: Merge | None
-) -> tuple[dict[str, JobRecord], dict[str, JobRecord]]:
-    """Return the jobs to insert and those to change, by id."""
-    new: dict[str, JobRecord] = {}
-    changed: dict[str, JobRecord] = {}
-    for job in jobs:
-        found = stored.get(job.id)
-        if found is not None and merge is not None:
-            before = changed.get(job.id, found.job)
-            after = merge(before, job)
-            if after is not before:
-                changed[job.id] = replace(after, version=found.job.version + 1)
-        elif job.id in new and merge is not None:
-            new[job.id] = merge(new[job.id], job)
-        else:
-            new[job.id] = job
-    return new, changed
 
 
 def _with_revisions(session: Session, new: dict[str, JobRecord]) -> dict[str, JobRecord]:
@@ -171,7 +139,7 @@ def write_jobs(session: Session, changes: Sequence[tuple[Stored, JobRecord]]) ->
     states: list[tuple[Any, ...]] = []
     for found, job in changes:
         times = job.next_fire, job.due_at, job.last_fire
-        if found.readable and _same_state(found.job, job):
+        if found.readable and same_state(found.job, job):
             instants.append((*times, found.number))
         else:
             state = job.revision, job.version, job.state, storable(job.reason), job.paused_at, job.skip_until
@@ -180,7 +148,7 @@ def write_jobs(session: Session, changes: Sequence[tuple[Stored, JobRecord]]) ->
     session.write(_UPDATE_STATE, states)
     redefined = [(found, job) for found, job in changes if not same_definition(found.job, job)]
     for found, job in redefined:
-        _require_whole(found, job)
+        require_whole(found, job)
         policies = job.policies
         policy = (policies.priority, slots_of(policies), policies.keep_runs, found.number)
         session.write(_UPDATE_POLICY, [policy])
@@ -188,25 +156,6 @@ def write_jobs(session: Session, changes: Sequence[tuple[Stored, JobRecord]]) ->
         if found.job.policies.priority != policies.priority:
             for statement in _UPDATE_PRIORITY:
                 session.write(statement, [(policies.priority, job.id)])
-
-
-def _same_state(old: JobRecord, new: JobRecord) -> bool:
-    return (
-        old.state == new.state
-        and old.version == new.version
-        and old.revision == new.revision
-        and old.skip_until == new.skip_until
-        and old.paused_at == new.paused_at
-        and old.reason == new.reason
-    )
-
-
-def _require_whole(found: Stored, job: JobRecord) -> None:
-    if not found.readable and not (job.task and job.executor):
-        raise SerializationError(
-            f"the job {job.id!r} cannot be read ({found.job.reason}), so that a part of it cannot be changed; "
-            "add it anew with replace_existing=True, or remove it"
-        )
 
 
 def remove(session: Session, job_ids: Sequence[str] | None) -> list[str]:

@@ -157,10 +157,11 @@ def test_what_is_no_store_and_no_executor_is_refused() -> None:
 
 
 def test_a_password_is_shown_nowhere() -> None:
-    for url in ("postgresql://me:s3cret@host/db", "sqlite://me:s3cret@host/jobs.db"):
+    for url in ("postgresql://me:s3cret@host/db?schema=Wrong", "sqlite://me:s3cret@host/jobs.db"):
         with pytest.raises(ConfigurationError) as caught:
             Scheduler(url)
         assert "s3cret" not in f"{caught.value!s} {caught.value!r}"
+    assert "s3cret" not in repr(Scheduler("postgresql://me:s3cret@host/db"))
     assert repr(Scheduler(name="demo", stores={"b": "memory://"})) == (
         "<Scheduler demo stopped default=memory://, b=memory://>"
     )

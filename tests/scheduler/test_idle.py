@@ -7,7 +7,6 @@ import pytest
 
 from asyncsched import JobSpec, every
 from asyncsched.stores.base import JobStore
-from asyncsched.stores.postgres import PostgresJobStore
 from asyncsched.testing import VirtualClock
 from tests.scheduler.support import make_scheduler, named, second
 
@@ -43,12 +42,8 @@ async def nothing() -> None: ...
 
 
 @pytest.mark.parametrize("lease", [30, 300])
-async def test_a_thousand_sleeping_jobs_cost_one_tick_in_ten_seconds(
-    store: JobStore, lease: int, request: pytest.FixtureRequest
-) -> None:
+async def test_a_thousand_sleeping_jobs_cost_one_tick_in_ten_seconds(store: JobStore, lease: int) -> None:
     """One tick, and what it wakes: the loop has one look, the watch of a shared store at most one."""
-    if isinstance(store, PostgresJobStore):
-        request.applymarker(pytest.mark.xfail(reason="each proof that notifications arrive wakes the loop as well"))
     clock = VirtualClock()
     counting = CountingClock(clock)
     scheduler = make_scheduler(counting, store, lease=lease)
