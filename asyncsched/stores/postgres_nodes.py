@@ -90,7 +90,8 @@ async def renew(transaction: Transaction, session: Session, node: Node, lease: i
 
 
 def _names(node: Node) -> tuple[str, str]:
-    return storable(_encode(node.tasks).decode()) or "", storable(_encode(node.executors).decode()) or ""
+    tasks, executors = ([storable(name) for name in names] for names in (node.tasks, node.executors))
+    return _encode(tasks).decode(), _encode(executors).decode()
 
 
 async def leave(transaction: Transaction, _session: Session, node_id: str) -> None:

@@ -96,8 +96,11 @@ _UPDATE_STATE: Final = written_over(
 _UPDATE_DEFINITION: Final = (
     "WITH state AS (UPDATE SCHEMA.jobs SET stamp = $2, priority = $3, slots = $4, keep_runs = $5, task = $6, "
     "executor = $8 WHERE number = $1), "
-    "definition AS (UPDATE SCHEMA.definitions SET name = $7, trigger = $9, written = $10, policies = $11, "
-    "arguments = $12, tags = $13, metadata = $14, added_at = $15 WHERE number = $1) "
+    # An upsert, as what cannot be read may be a definition that is not there.
+    "definition AS (INSERT INTO SCHEMA.definitions (number, name, trigger, written, policies, arguments, tags, "
+    "metadata, added_at) VALUES ($1, $7, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (number) DO UPDATE SET "
+    "name = $7, trigger = $9, written = $10, policies = $11, arguments = $12, tags = $13, metadata = $14, "
+    "added_at = $15) "
     "SELECT pg_current_xact_id()::text"
 )
 _UPDATE_PRIORITY: Final = (
