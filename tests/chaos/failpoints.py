@@ -114,7 +114,9 @@ class Failpoint:
         if self._skip < 0 or text.lstrip().upper().startswith("COMMIT"):
             self._inside = False
             if self._late_s:
-                threading.Timer(self._late_s, self._act).start()
+                timer = threading.Timer(self._late_s, self._act)
+                timer.daemon = False  # the process does not end before, whichever thread this is
+                timer.start()
             else:
                 self._act()
 
