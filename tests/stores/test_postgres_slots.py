@@ -1,0 +1,109 @@
+"""``max_instances`` between many nodes: exact, whoever claims what at the same moment."""
+
+from collections import Counter
+from contextlib import AsyncExitStack
+from functools import partial
+from secrets import token_hex
+from typing import Final
+
+import anyio
+import anyio.lowlevel
+import pytest
+from msgspec.structs import replace
+
+from asyncsched._engine.plan import Decision, plan_due
+from asyncsched.job import JobRecord, Policies
+from asyncsched.run import RunRecord
+from asyncsched.stores.postgres import PostgresJobStore
+from tests.postgres.server import running_server
+from tests.stores.postgres_support import NOW, done, job, opened
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+FAR: Final = 5 * NOW
+JOBS: Final = 5
+FIRES: Final = 50
+WAITING: Final = 150
+
+# Who changes what is running waits here for whoever did so before, and meets what they committed: so
+# that the check sees one after the other, in the order of their commits.
+_GUARD: Final = """
+CREATE TABLE SCHEMA.used (job_id text PRIMARY KEY, n integer NOT NULL, CHECK (n BETWEEN 0 AND {slots}));
+INSERT INTO SCHEMA.used SELECT id, 0 FROM SCHEMA.jobs;
+CREATE FUNCTION SCHEMA.count_used() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    change integer := (NEW.state = 'running')::integer - (TG_OP = 'UPDATE' AND OLD.state = 'running')::integer;
+BEGIN
+    IF change <> 0 THEN
+        UPDATE SCHEMA.used SET n = n + change WHERE job_id = NEW.job_id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_used AFTER INSERT OR UPDATE ON SCHEMA.runs FOR EACH ROW EXECUTE FUNCTION SCHEMA.count_used();
+"""
+
+
+def _guard(schema: str, slots: int) -> None:
+    running_server().execute(_GUARD.replace("{slots}", str(slots)).replace("SCHEMA.", f'"{schema}".'))
+
+
+def _rearming(node: str, record: JobRecord, now: int, running: int, pending: int) -> Decision:
+    """Plan as the engine does; the job is due again at once, for so many fires."""
+    assert record.next_fire is not None
+    decision = plan_due(record, now, running, pending, node=node, new_run_id=partial(token_hex, 8))
+    following = record.next_fire + 1 if record.next_fire < NOW + FIRES - 1 else FAR
+    return Decision(replace(decision.job, next_fire=following, due_at=following), decision.runs)
+
+
+class _Node:
+    def __init__(self, store: PostgresJobStore, name: str) -> None:
+        self.claimed: list[str] = []
+        self._store = store
+        self._name = name
+
+    async def work(self) -> None:
+        store = self._store
+        while True:
+            fired = await store.fire_due(self._name, 10, partial(_rearming, self._name))
+            starts = [*fired.starts, *await store.start_pending(self._name, 7)]
+            self.claimed += [start.run.id for start in starts]
+            for start in starts:
+                await anyio.lowlevel.checkpoint()
+                finished = await store.finish([done(start.run)])
+                assert not finished.refused
+            if not starts and await store.next_wakeup() == FAR and not await store.query_runs(state="pending"):
+                return
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+async def test_never_more_than_max_instances_run_at_once(postgres_schema: str, slots: int) -> None:
+    policies = Policies(max_instances=slots, overlap="queue_all", keep_runs=None, misfire_grace=None, coalesce="all")
+    names = [f"job-{number}" for number in range(JOBS)]
+    waiting = [
+        RunRecord(
+            id=f"{name}-{number}", job_id=name, revision=1, fire_time=NOW - 1, scheduled_time=NOW - 1,
+            state="pending", cause="manual",
+        )
+        for number in range(WAITING)
+        for name in names
+    ]  # fmt: skip
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(postgres_schema, prefix=f"s{n}")) for n in range(8)]
+        await stores[0].add([job(name, policies=policies) for name in names], runs=waiting)
+        _guard(postgres_schema, slots)
+        nodes = [_Node(store, f"node-{number}") for number, store in enumerate(stores)]
+        async with anyio.create_task_group() as tasks:
+            for node in nodes:
+                tasks.start_soon(node.work)
+    claimed = Counter(run_id for node in nodes for run_id in node.claimed)
+    assert set(claimed.values()) == {1}
+    assert {run.id for run in waiting} <= set(claimed)
+    rows = running_server().execute(f'SELECT state, count(*) FROM "{postgres_schema}".runs GROUP BY 1')
+    counts = dict(rows)
+    assert counts["succeeded"] == len(claimed)
+    assert counts.get("running", 0) == counts.get("pending", 0) == 0
+    (fires,) = running_server().execute(
+        f"SELECT count(DISTINCT (job_id, fire_time)), sum(count) FROM \"{postgres_schema}\".runs WHERE cause <> 'manual'"
+    )
+    assert fires == (JOBS * FIRES, JOBS * FIRES)
+    assert sum(len(node.claimed) > 0 for node in nodes) > 1
