@@ -99,7 +99,7 @@ async def test_never_more_than_max_instances_run_at_once(postgres_schema: str, s
     assert set(claimed.values()) == {1}
     assert {run.id for run in waiting} <= set(claimed)
     rows = running_server().execute(f'SELECT state, count(*) FROM "{postgres_schema}".runs GROUP BY 1')
-    counts = dict(rows)
+    counts: dict[str, int] = {state: count for state, count in rows}  # noqa: C416 - rows are of any length to a checker
     assert counts["succeeded"] == len(claimed)
     assert counts.get("running", 0) == counts.get("pending", 0) == 0
     (fires,) = running_server().execute(
