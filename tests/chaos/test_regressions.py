@@ -1,7 +1,9 @@
 """What the harness has found, brought about on purpose."""
 
+import sqlite3
+import threading
 from collections.abc import Generator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +12,7 @@ import asyncpg
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from asyncsched import JobSpec, Scheduler, every
+from asyncsched import JobSpec, Scheduler, current_run, every, task
 from asyncsched._engine.plan import plan_lost
 from asyncsched.clock import SystemClock, new_job_id
 from asyncsched.codec import Codec
@@ -110,6 +112,33 @@ async def test_processes_that_define_the_same_jobs_at_once_agree_on_one_row_each
                 await nodes[0].remove_all_jobs()
     finally:
         place.remove()
+
+
+@pytest.mark.xfail(reason="a thread that was abandoned is forgotten, and the next attempt runs beside it", strict=True)
+@pytest.mark.anyio
+async def test_a_thread_that_outlives_its_lease_is_not_joined_by_the_next_attempt(tmp_path: Path) -> None:
+    path, released, going, most = tmp_path / "jobs.db", threading.Event(), list[str](), list[int]()
+
+    @task("stubborn")
+    def stubborn() -> None:
+        going.append(current_run().id)
+        most.append(len(going))
+        released.wait(20)
+        going.pop()
+
+    async with Scheduler(SQLiteJobStore(path), tasks=[stubborn], lease=LEASE_S) as s:
+        run = await s.run_job(stubborn)
+        with anyio.fail_after(20):
+            while not going:  # noqa: ASYNC110 - the thread tells nobody
+                await anyio.sleep(0.01)
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("DELETE FROM nodes")  # it was given up
+            while [one.attempt for one in await s.get_runs() if one.id == run.id] != [2]:  # noqa: ASYNC110 - as above
+                await anyio.sleep(0.01)
+        await anyio.sleep(LEASE_S / 2)  # the next attempt is claimed; it waits for the thread
+        released.set()
+        await s.wait_until_idle()
+    assert most == [1, 1]
 
 
 @pytest.mark.xfail(reason="whoever recovers on PostgreSQL waits for another one that is at it", strict=True)
