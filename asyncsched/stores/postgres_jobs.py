@@ -15,7 +15,7 @@ from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_firing import read_clock
 from asyncsched.stores.postgres_hints import EARLIEST, hint_due, hint_if
 from asyncsched.stores.postgres_rows import delete_finished, delete_jobs, insert_runs, unnested, write_jobs
-from asyncsched.stores.postgres_session import STATE, STATE_ID, Session, columns, storable_only, transposed
+from asyncsched.stores.postgres_session import STATE, STATE_ID, Session, Stored, columns, storable_only, transposed
 from asyncsched.stores.sql import STATE_COLUMNS, Row
 from asyncsched.stores.sql_changes import merged, refuse_known
 
@@ -122,11 +122,12 @@ async def add(
     runs: Sequence[RunRecord],
 ) -> list[JobRecord]:
     """See `JobStore.add`."""
-    if merge is None:
-        refuse_known(jobs, {})
-        stored = {}
-    else:
-        stored = await session.jobs(transaction, [job.id for job in jobs], lock=True)
+    job_ids = [job.id for job in jobs]
+    stored: dict[str, Stored] = {}
+    if merge is not None:
+        stored = await session.jobs(transaction, job_ids, lock=True)
+    elif len(set(job_ids)) < len(job_ids):  # refused in any case; those that exist are to be named as well
+        refuse_known(jobs, await session.jobs(transaction, job_ids))
     new, changed = merged(jobs, stored, merge)
     added, earliest = await _insert(transaction, session, [Plain(job, session.new_stamp()) for job in new.values()])
     if len(added) < len(new):

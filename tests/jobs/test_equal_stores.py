@@ -128,10 +128,7 @@ def nameless(words: list[Any]) -> list[Any]:
     return [JobExistsError if isinstance(word, tuple) and word[0] is JobExistsError else word for word in words]
 
 
-NAMES_FEWER = pytest.mark.xfail(reason="of ids that come twice and ids that exist it names the first kind alone")
-
-
-@pytest.mark.parametrize("others", [told_by_sqlite, pytest.param(told_by_postgres, marks=NAMES_FEWER)])
+@pytest.mark.parametrize("others", [told_by_sqlite, told_by_postgres])
 @pytest.mark.parametrize("ids", ["ccb", "bcc", "cbc"])
 def test_ids_that_come_twice_and_ids_that_exist_are_all_named(
     others: Callable[[list[Step]], Awaitable[list[Any]]], ids: str
