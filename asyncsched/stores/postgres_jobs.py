@@ -15,7 +15,7 @@ from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_firing import read_clock
 from asyncsched.stores.postgres_hints import EARLIEST, hint_due, hint_if
 from asyncsched.stores.postgres_rows import delete_finished, delete_jobs, insert_runs, unnested, write_jobs
-from asyncsched.stores.postgres_session import STATE, STATE_ID, Session, Stored, columns, storable_only, transposed
+from asyncsched.stores.postgres_session import STATE, STATE_ID, Session, columns, storable_only, transposed
 from asyncsched.stores.sql import STATE_COLUMNS, Row
 from asyncsched.stores.sql_changes import merged, refuse_known
 
@@ -123,18 +123,25 @@ async def add(
 ) -> list[JobRecord]:
     """See `JobStore.add`."""
     job_ids = [job.id for job in jobs]
-    stored: dict[str, Stored] = {}
-    if merge is not None:
-        stored = await session.jobs(transaction, job_ids, lock=True)
-    elif len(set(job_ids)) < len(job_ids):  # refused in any case; those that exist are to be named as well
+    if merge is None and len(set(job_ids)) < len(job_ids):  # those that exist are to be named as well
         refuse_known(jobs, await session.jobs(transaction, job_ids))
-    new, changed = merged(jobs, stored, merge)
-    added, earliest = await _insert(transaction, session, [Plain(job, session.new_stamp()) for job in new.values()])
-    if len(added) < len(new):
-        raise JobExistsError(job_id for job_id in new if job_id not in added)
-    new = {job_id: replace(job, revision=added[job_id]) for job_id, job in new.items()}
-    await write_jobs(transaction, session, [(stored[job_id], job) for job_id, job in changed.items()])
-    kept = {job_id: found.job for job_id, found in stored.items()} | changed | new
+    new, changed, kept = dict[str, JobRecord](), dict[str, JobRecord](), dict[str, JobRecord]()
+    earliest: int | None = None
+    left = list(jobs)
+    while left:
+        stored = {} if merge is None else await session.jobs(transaction, [job.id for job in left], lock=True)
+        wanted, merges = merged(left, stored, merge)
+        plain = [Plain(job, session.new_stamp()) for job in wanted.values()]
+        added, due = await _insert(transaction, session, plain)
+        late = wanted.keys() - added.keys()
+        if late and merge is None:
+            raise JobExistsError(job_id for job_id in wanted if job_id in late)
+        await write_jobs(transaction, session, [(stored[job_id], job) for job_id, job in merges.items()])
+        earliest = earliest if new else due
+        new |= {job_id: replace(job, revision=added[job_id]) for job_id, job in wanted.items() if job_id in added}
+        changed |= merges
+        kept |= {job_id: found.job for job_id, found in stored.items()} | merges | new
+        left = [job for job in left if job.id in late]  # someone else has added them meanwhile
     priorities = {job_id: job.policies.priority for job_id, job in kept.items()}
     await insert_runs(transaction, session, runs, priorities, repeatable=True)
     await hint_if(transaction, session, list(new.values()), earliest)

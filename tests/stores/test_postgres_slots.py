@@ -1,5 +1,6 @@
 """``max_instances`` between many nodes: exact, whoever claims what at the same moment."""
 
+import random
 from collections import Counter
 from contextlib import AsyncExitStack
 from functools import partial
@@ -107,3 +108,80 @@ async def test_never_more_than_max_instances_run_at_once(postgres_schema: str, s
     )
     assert fires == (JOBS * FIRES, JOBS * FIRES)
     assert sum(len(node.claimed) > 0 for node in nodes) > 1
+
+
+async def _churn(store: PostgresJobStore, node: str, chance: random.Random) -> None:
+    """Do to the same few jobs whatever there is to be done, in any order; nothing of it may fail."""
+    names = [f"job-{number}" for number in range(JOBS)]
+    for _ in range(60):
+        some = chance.sample(names, 3)
+        pending = await store.query_runs(state="pending", limit=20)
+        running = [run for run in await store.query_runs(state="running", limit=50) if run.node == node]
+        match chance.randrange(7):
+            case 0:
+                await store.remove(some)
+            case 1:
+                records = [job(name, due_at=NOW, policies=Policies(max_instances=None)) for name in some]
+                runs = [
+                    RunRecord(
+                        id=token_hex(8),
+                        job_id=name,
+                        revision=1,
+                        fire_time=NOW,
+                        scheduled_time=NOW,
+                        state="pending",
+                        cause="manual",
+                    )
+                    for name in some
+                ]
+                await store.add(records, merge=lambda _old, new: new, runs=runs)
+            case 2:
+                priority = chance.randrange(3)
+                change = partial(_prioritised, priority)
+                await store.update(some, change)
+            case 3 if pending:
+                await store.cancel_pending(chance.choice(pending).id)
+            case 4 if running:
+                await store.finish([done(run) for run in chance.sample(running, min(4, len(running)))])
+            case 5:
+                await store.start_pending(node, 4)
+            case _:
+                await store.fire_due(node, 4, partial(plan_due, node=node, new_run_id=partial(token_hex, 8)))
+
+
+def _prioritised(priority: int, stored: JobRecord, _now: int) -> JobRecord:
+    """Change what is written to the waiting runs as well, and leave the job without another instant."""
+    policies = replace(stored.policies, priority=priority)
+    return replace(stored, policies=policies, next_fire=None, due_at=None)
+
+
+async def test_no_deadlock_reaches_the_caller(postgres_schema: str) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(postgres_schema, prefix=token_hex(4))) for _ in range(6)]
+        async with anyio.create_task_group() as tasks:
+            for number, store in enumerate(stores):
+                tasks.start_soon(_churn, store, f"node-{number}", random.Random(number))
+        assert len(await stores[0].query()) <= JOBS
+    orphans = running_server().execute(
+        f'SELECT count(*) FROM "{postgres_schema}".definitions d '
+        f'WHERE NOT EXISTS (SELECT 1 FROM "{postgres_schema}".jobs j WHERE j.number = d.number)'
+    )
+    assert orphans == [(0,)]
+
+
+async def test_nodes_that_replace_the_same_new_jobs_at_once_all_succeed(postgres_schema: str) -> None:
+    """As they do where all of them are started at the same moment."""
+    records = [job(f"job-{number}", due_at=FAR) for number in range(20)]
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(postgres_schema, prefix=token_hex(4))) for _ in range(6)]
+
+        async def replace_all(store: PostgresJobStore) -> None:
+            stored = await store.add(records, merge=lambda old, new: replace(old, name=new.name))
+            assert [found.id for found in stored] == [record.id for record in records]
+
+        for _ in range(5):
+            async with anyio.create_task_group() as tasks:
+                for store in stores:
+                    tasks.start_soon(replace_all, store)
+            assert [found.version for found in await stores[0].query()] == [6] * 20
+            await stores[0].remove(None)
