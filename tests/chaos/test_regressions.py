@@ -91,7 +91,6 @@ async def test_a_node_that_was_fenced_off_in_a_claim_asks_for_nothing_until_it_h
     assert store.unknown_claims == []
 
 
-@pytest.mark.xfail(reason="on PostgreSQL the one that comes second is told that the jobs exist already", strict=True)
 @pytest.mark.anyio
 async def test_processes_that_define_the_same_jobs_at_once_agree_on_one_row_each() -> None:
     names = [f"job-{number:02}" for number in range(30)]
