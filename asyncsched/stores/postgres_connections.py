@@ -39,6 +39,7 @@ _BEGIN: Final = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {milliseconds}; "
     "SET LOCAL idle_in_transaction_session_timeout = {milliseconds}"
 )
+_BY_INDEXES: Final = "; SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
 _COUNTED: Final = "WITH written AS (STATEMENT RETURNING 1) SELECT count(*), pg_current_xact_id()::text FROM written"
 # A plan is made once for each connection, perhaps while the tables are empty, and has to serve when they
 # are not. Without them, which a pooler does not take, statements are planned every time.
@@ -273,7 +274,8 @@ class Connections:
         return translated(self._label, error) if is_of_driver(error) else error
 
     async def _once(self, operation: Operation[T], seconds: float) -> T:
-        connection = await self._begun(_BEGIN.format(milliseconds=round(seconds * 1000)))
+        begin = _BEGIN.format(milliseconds=round(seconds * 1000))
+        connection = await self._begun(begin + _BY_INDEXES if self.is_pooled else begin)
         transaction = Transaction(connection, self.render)
         try:
             result = await operation(transaction)
