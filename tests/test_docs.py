@@ -16,12 +16,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
 import pytest
 
-from tests.postgres.server import PostgresServer
+if TYPE_CHECKING:
+    from tests.postgres.server import PostgresServer
 
 ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if "adr" not in page.parts)]

@@ -24,4 +24,4 @@ async def main(url: str, name: str) -> None:
 
 
 print(time.time(), flush=True)
-anyio.run(main, *sys.argv[1:3], backend=sys.argv[3])
+anyio.run(main, sys.argv[1], sys.argv[2], backend=sys.argv[3])
