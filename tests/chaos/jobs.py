@@ -58,6 +58,7 @@ RECURRING: Final = (
     Definition(id="one-by-one", every_ms=300, overlap="queue_all", coalesce="all", longest_ms=50),
     Definition(id="three-at-once", every_ms=150, max_instances=3, overlap="queue_all", coalesce="all", longest_ms=50),
     Definition(id="fragile-queue", every_ms=350, on_lost="fail", overlap="queue_all", coalesce="all"),
+    Definition(id="long", every_ms=700, longest_ms=2500, max_instances=2),
     Definition(id="threaded", every_ms=400, executor="thread", longest_ms=50),
     Definition(id="by-hand", every_ms=10**10, max_instances=3, longest_ms=30),
     Definition(id="edited", every_ms=200),
