@@ -8,7 +8,7 @@ No state is left in a session: settings are those of a transaction, so that a po
 each transaction to another server connection does no harm.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, final
 
@@ -30,6 +30,7 @@ Operation: TypeAlias = Callable[["Transaction"], Coroutine[Any, Any, T]]
 
 DEADLINE_S: Final = 10.0
 CONNECT_S: Final = 10.0
+CLOSE_S: Final = 1.0
 ROWS_A_SECOND: Final = 2000
 """For so many rows more a call may take a second longer."""
 TRIES: Final = 6
@@ -241,10 +242,10 @@ class Connections:
     async def _close(self) -> None:
         connections, self._idle = list(self._others), []
         self._others.clear()
-        for connection in connections:
-            try:
-                await connection.close(timeout=1.0)
-            except Exception:  # noqa: BLE001 - the server may be gone
+        try:
+            await within(CLOSE_S, _say_goodbye(connections))
+        except Exception:  # noqa: BLE001 - the server may be gone, or the loop about to be
+            for connection in connections:
                 connection.terminate()
 
     def render(self, statement: str) -> str:
@@ -382,6 +383,11 @@ class Connections:
             if fate is not None:
                 return fate
             await driver_sleep(0.1)
+
+
+async def _say_goodbye(connections: Iterable[Any]) -> None:
+    for connection in connections:
+        await connection.close()
 
 
 async def _fate(xid: str, transaction: Transaction) -> bool | None:
