@@ -29,7 +29,7 @@ def test_nothing_is_lost_or_doubled_whatever_process_dies_or_freezes(tmp_path: P
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("store", KINDS)
 def test_nodes_share_a_heap_of_runs_while_they_are_killed(tmp_path: Path, store: Kind) -> None:
-    plan = Plan(nodes=2, runs=2_000, kill_every=0.5, lease_s=2.0)
+    plan = Plan(nodes=2, runs=5_000, kill_every=0.25, lease_s=2.0)
     account, _took_s = share(tmp_path, store, plan, seed=1)
     assert account.broken == {}
     assert account.states == {"succeeded": plan.runs}
