@@ -13,15 +13,15 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from asyncsched._engine.plan import Decision, ForeignJobError, Planner, UnplannableError
+from asyncsched._engine.plan import Planner
 from asyncsched.errors import SerializationError
-from asyncsched.run import OVER_STATES, RunRecord
-from asyncsched.stores.base import Fired, Foreign, Parked, Start
+from asyncsched.stores.base import Fired, Foreign
 from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_faults import translated
 from asyncsched.stores.postgres_hints import LEVELS
 from asyncsched.stores.postgres_rows import delete_jobs, park, write_claim
-from asyncsched.stores.postgres_session import NOW, STATE, Session, Stored
+from asyncsched.stores.postgres_session import NOW, STATE, Session
+from asyncsched.stores.sql_firing import Planned, Stored, decide, fired, remembered
 
 __all__ = ["WAITING_LEVELS", "Claim", "fire_due", "next_wakeup", "read_clock", "with_foreign"]
 
@@ -62,7 +62,6 @@ _LIVE: Final = (
     "SELECT job_id, count(*) FILTER (WHERE state = 'running'), count(*) FILTER (WHERE state = 'pending') "
     "FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND state IN ('running', 'pending') GROUP BY job_id"
 )
-_NOBODY: Final = (0, 0)
 
 
 def with_foreign(statement: str, foreign: Foreign, first: int) -> tuple[str, tuple[Sequence[str], ...]]:
@@ -105,12 +104,6 @@ class Claim(NamedTuple):
     foreign: Foreign
 
 
-class _Planned(NamedTuple):
-    stored: Stored
-    decision: Decision
-    is_finished: bool
-
-
 async def fire_due(transaction: Transaction, session: Session, claim: Claim, *, one_by_one: bool) -> Fired:
     """See `JobStore.fire_due`.
 
@@ -128,8 +121,9 @@ async def fire_due(transaction: Transaction, session: Session, claim: Claim, *, 
     session.note_now(now)
     found = await session.load(transaction, [row[1:] for row in rows])
     found.sort(key=lambda stored: (-stored.job.policies.priority, stored.job.due_at or 0))
-    parked: list[tuple[Stored, str]] = []
-    planned = await _plan(transaction, found, now, claim.planner, parked)
+    counted = await transaction.rows(_LIVE, [stored.job.id for stored in found])
+    live = {job_id: (running, pending) for job_id, running, pending in counted}
+    planned, parked = decide(found, live, now, claim.planner)
     if one_by_one:
         planned = await _write_one_by_one(transaction, session, planned, parked)
     elif planned:
@@ -139,47 +133,13 @@ async def fire_due(transaction: Transaction, session: Session, claim: Claim, *, 
     finished = [plan.stored.number for plan in planned if plan.is_finished]
     if finished:
         await delete_jobs(transaction, finished)
-    _remember(session, planned)
-    return _fired(claim.node, planned, parked)
+    for stored in remembered(planned):
+        session.remember(stored)
+        session.touched.add(stored.job.id)
+    return fired(claim.node, planned, parked)
 
 
-async def _plan(
-    transaction: Transaction, found: Sequence[Stored], now: int, planner: Planner, parked: list[tuple[Stored, str]]
-) -> list[_Planned]:
-    live = {row[0]: (row[1], row[2]) for row in await transaction.rows(_LIVE, [stored.job.id for stored in found])}
-    planned: list[_Planned] = []
-    for stored in found:
-        job = stored.job
-        if not stored.readable:
-            parked.append((stored, job.reason or "it cannot be read"))
-            continue
-        counts = live.get(job.id, _NOBODY)
-        try:
-            decision = planner(job, now, *counts)
-        except ForeignJobError:
-            continue
-        except UnplannableError as error:
-            parked.append((stored, str(error)))
-        except Exception as error:  # noqa: BLE001 - a trigger of a user's may raise anything
-            parked.append((stored, f"{type(error).__name__}: {_text_of(error)}"))
-        else:
-            planned.append(_Planned(stored, decision, not any(counts) and _is_over(decision)))
-    return planned
-
-
-def _text_of(error: Exception) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - so may its __str__
-        return "(its text cannot be had)"
-
-
-def _is_over(decision: Decision) -> bool:
-    job = decision.job
-    return job.next_fire is None and job.state == "active" and all(run.state in OVER_STATES for run in decision.runs)
-
-
-async def _write(transaction: Transaction, session: Session, planned: Sequence[_Planned]) -> None:
+async def _write(transaction: Transaction, session: Session, planned: Sequence[Planned]) -> None:
     priorities = {plan.stored.job.id: plan.decision.job.policies.priority for plan in planned}
     changes = [(plan.stored, plan.decision.job) for plan in planned if not plan.is_finished]
     runs = [run for plan in planned for run in plan.decision.runs]
@@ -187,9 +147,9 @@ async def _write(transaction: Transaction, session: Session, planned: Sequence[_
 
 
 async def _write_one_by_one(
-    transaction: Transaction, session: Session, planned: Sequence[_Planned], parked: list[tuple[Stored, str]]
-) -> list[_Planned]:
-    written: list[_Planned] = []
+    transaction: Transaction, session: Session, planned: Sequence[Planned], parked: list[tuple[Stored, str]]
+) -> list[Planned]:
+    written: list[Planned] = []
     for plan in planned:
         await transaction.run("SAVEPOINT one")
         try:
@@ -204,27 +164,3 @@ async def _write_one_by_one(
             written.append(plan)
         await transaction.run("RELEASE one")
     return written
-
-
-def _remember(session: Session, planned: Sequence[_Planned]) -> None:
-    for plan in planned:
-        if not plan.is_finished and plan.decision.job.next_fire is not None:
-            session.remember(plan.stored)
-            session.touched.add(plan.stored.job.id)
-
-
-def _fired(node: str, planned: Sequence[_Planned], parked: Sequence[tuple[Stored, str]]) -> Fired:
-    starts: list[Start] = []
-    verdicts: list[RunRecord] = []
-    for plan in planned:
-        for run in plan.decision.runs:
-            if run.state == "running" and run.node == node:
-                starts.append(Start(plan.decision.job, run))
-            elif run.state in OVER_STATES:
-                verdicts.append(run)
-    return Fired(
-        starts=starts,
-        verdicts=verdicts,
-        parked=[Parked(stored.job.id, reason) for stored, reason in parked],
-        finished=[plan.stored.job.id for plan in planned if plan.is_finished],
-    )

@@ -8,7 +8,7 @@ Operations run in the driver's event loop, one after the other where they touch 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from asyncsched.clock import SystemClock
 from asyncsched.errors import SerializationError
@@ -16,6 +16,7 @@ from asyncsched.job import JobRecord
 from asyncsched.stores.base import StoreContext
 from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.sql import RUN_COLUMNS, STATE_COLUMNS, Row
+from asyncsched.stores.sql_firing import Stored
 from asyncsched.stores.sql_jobs import JobRows
 from asyncsched.stores.sql_runs import RunRows
 
@@ -53,15 +54,6 @@ _JOBS: Final = f"SELECT {STATE} FROM SCHEMA.jobs j WHERE j.id = ANY($1::text[])"
 _BLOCK: Final = 256
 _BLOCKS: Final = "SELECT nextval('SCHEMA.job_blocks') FROM generate_series(1, $1::integer)"
 _LOCK: Final = " ORDER BY j.number FOR UPDATE"
-
-
-class Stored(NamedTuple):
-    """A job as it was found: ``readable`` is false where ``job`` merely stands for it, parked with the reason."""
-
-    number: int
-    stamp: int | None
-    job: JobRecord
-    readable: bool
 
 
 def transposed(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:

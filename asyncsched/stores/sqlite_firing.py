@@ -13,14 +13,15 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from asyncsched._engine.plan import Decision, ForeignJobError, Planner, UnplannableError
+from asyncsched._engine.plan import Planner
 from asyncsched.errors import SerializationError
 from asyncsched.job import JobRecord
-from asyncsched.run import OVER_STATES, RunRecord
-from asyncsched.stores.base import NOTHING_FOREIGN, Acceptor, Fired, Foreign, Parked, Start
+from asyncsched.run import RunRecord
+from asyncsched.stores.base import NOTHING_FOREIGN, Acceptor, Fired, Foreign, Start
 from asyncsched.stores.sql import Row, storable
+from asyncsched.stores.sql_firing import Planned, Stored, decide, fired, remembered
 from asyncsched.stores.sqlite_jobs import delete_jobs, insert_runs, write_jobs
-from asyncsched.stores.sqlite_session import RUNS, STATES, Session, Stored, marks
+from asyncsched.stores.sqlite_session import RUNS, STATES, Session, marks
 
 __all__ = ["fire_due", "job_of", "next_wakeup", "start_pending"]
 
@@ -113,25 +114,20 @@ def _levels(session: Session, statement: str) -> Iterator[int]:
 # -- fire ------------------------------------------------------------------------------------
 
 
-class _Planned(NamedTuple):
-    stored: Stored
-    decision: Decision
-    is_finished: bool
-
-
 def fire_due(session: Session, node: str, limit: int, planner: Planner, foreign: Foreign = NOTHING_FOREIGN) -> Fired:
     """See `JobStore.fire_due`."""
     with session.writing() as now:
         found = session.load(_due(session, now, limit, foreign))
         if not found:
             return Fired()
-        parked: list[tuple[Stored, str]] = []
-        planned = _plan(session, found, now, planner, parked)
+        planned, parked = decide(found, _live(session, found), now, planner)
         planned = _write_planned(session, planned, parked)
         session.write(_PARK, [(storable(reason), stored.number) for stored, reason in parked])
         delete_jobs(session, [plan.stored.number for plan in planned if plan.is_finished])
-    _remember(session, planned)
-    return _fired(node, planned, parked)
+    for stored in remembered(planned):
+        session.remember(stored)
+        session.touched.add(stored.job.id)
+    return fired(node, planned, parked)
 
 
 def _due(session: Session, now: int, limit: int, foreign: Foreign) -> list[Row]:
@@ -144,45 +140,15 @@ def _due(session: Session, now: int, limit: int, foreign: Foreign) -> list[Row]:
     return rows
 
 
-def _plan(
-    session: Session, found: Sequence[Stored], now: int, planner: Planner, parked: list[tuple[Stored, str]]
-) -> list[_Planned]:
+def _live(session: Session, found: Sequence[Stored]) -> dict[str, tuple[int, int]]:
+    """Return how many runs of each job are running and pending."""
     job_ids = [stored.job.id for stored in found]
     running: dict[str, int] = dict(session.rows_in(_RUNNING_COUNTS, job_ids))
     pending: dict[str, int] = dict(session.rows_in(_PENDING_COUNTS, job_ids))
-    planned: list[_Planned] = []
-    for stored in found:
-        job = stored.job
-        if not stored.readable:
-            parked.append((stored, job.reason or "it cannot be read"))
-            continue
-        counts = running.get(job.id, 0), pending.get(job.id, 0)
-        try:
-            decision = planner(job, now, *counts)
-        except ForeignJobError:
-            continue
-        except UnplannableError as error:
-            parked.append((stored, str(error)))
-        except Exception as error:  # noqa: BLE001 - a trigger of a user's may raise anything
-            parked.append((stored, f"{type(error).__name__}: {_text_of(error)}"))
-        else:
-            planned.append(_Planned(stored, decision, not any(counts) and _is_over(decision)))
-    return planned
+    return {job_id: (running.get(job_id, 0), pending.get(job_id, 0)) for job_id in running.keys() | pending.keys()}
 
 
-def _text_of(error: Exception) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - so may its __str__
-        return "(its text cannot be had)"
-
-
-def _is_over(decision: Decision) -> bool:
-    job = decision.job
-    return job.next_fire is None and job.state == "active" and all(run.state in OVER_STATES for run in decision.runs)
-
-
-def _write_planned(session: Session, planned: list[_Planned], parked: list[tuple[Stored, str]]) -> list[_Planned]:
+def _write_planned(session: Session, planned: list[Planned], parked: list[tuple[Stored, str]]) -> list[Planned]:
     """Write all decisions at once; if that fails, one by one, to find whose fault it is."""
     try:
         with session.step():
@@ -191,7 +157,7 @@ def _write_planned(session: Session, planned: list[_Planned], parked: list[tuple
         pass
     else:
         return planned
-    written: list[_Planned] = []
+    written: list[Planned] = []
     for plan in planned:
         try:
             with session.step():
@@ -203,34 +169,10 @@ def _write_planned(session: Session, planned: list[_Planned], parked: list[tuple
     return written
 
 
-def _write_decisions(session: Session, planned: Sequence[_Planned]) -> None:
+def _write_decisions(session: Session, planned: Sequence[Planned]) -> None:
     priorities = {plan.stored.job.id: plan.decision.job.policies.priority for plan in planned}
     insert_runs(session, [run for plan in planned for run in plan.decision.runs], priorities)
     write_jobs(session, [(plan.stored, plan.decision.job) for plan in planned if not plan.is_finished])
-
-
-def _remember(session: Session, planned: Sequence[_Planned]) -> None:
-    for plan in planned:
-        if not plan.is_finished and plan.decision.job.next_fire is not None:
-            session.remember(plan.stored)
-            session.touched.add(plan.stored.job.id)
-
-
-def _fired(node: str, planned: Sequence[_Planned], parked: Sequence[tuple[Stored, str]]) -> Fired:
-    starts: list[Start] = []
-    verdicts: list[RunRecord] = []
-    for plan in planned:
-        for run in plan.decision.runs:
-            if run.state == "running" and run.node == node:
-                starts.append(Start(plan.decision.job, run))
-            elif run.state in OVER_STATES:
-                verdicts.append(run)
-    return Fired(
-        starts=starts,
-        verdicts=verdicts,
-        parked=[Parked(stored.job.id, reason) for stored, reason in parked],
-        finished=[plan.stored.job.id for plan in planned if plan.is_finished],
-    )
 
 
 # -- claim what waits ------------------------------------------------------------------------

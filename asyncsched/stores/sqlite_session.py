@@ -10,12 +10,13 @@ import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from asyncsched.errors import SerializationError, StoreUnavailableError
 from asyncsched.job import JobRecord
 from asyncsched.stores.base import StoreContext
 from asyncsched.stores.sql import DEFINITION_COLUMNS, RUN_COLUMNS, STATE_COLUMNS, Row
+from asyncsched.stores.sql_firing import Stored
 from asyncsched.stores.sql_jobs import JobRows
 from asyncsched.stores.sql_runs import RunRows
 from asyncsched.stores.sqlite_schema import prepare
@@ -45,15 +46,6 @@ def marks(count: int) -> str:
 STATES: Final = f"SELECT j.number, j.stamp, {columns('j', STATE_COLUMNS)} FROM jobs j"
 DEFINITIONS: Final = f"SELECT number, {columns('', DEFINITION_COLUMNS)} FROM definitions"
 RUNS: Final = f"SELECT {columns('r', RUN_COLUMNS)} FROM runs r"
-
-
-class Stored(NamedTuple):
-    """A job as it was found: ``readable`` is false where ``job`` merely stands for it, parked with the reason."""
-
-    number: int
-    stamp: int | None
-    job: JobRecord
-    readable: bool
 
 
 @final
