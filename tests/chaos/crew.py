@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 # Each process is forked from one that has imported everything and started nothing.
 _processes: Final = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.chaos.cluster", "trio", "uvloop", "aiosqlite"])
+_processes.set_forkserver_preload(["tests.chaos.cluster", "asyncsched.stores.postgres", "trio", "uvloop", "aiosqlite"])
 
 
 @dataclass(eq=False)
