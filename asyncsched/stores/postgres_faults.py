@@ -17,6 +17,7 @@ _BAD_TABLES: Final = frozenset({"3F000", "42P01", "42703", "42P10", "42804", "42
 _REMEDIES: Final = {
     "28": "the server refuses the login; check user, password and its pg_hba.conf",
     "3D": "there is no such database; create it",
+    "42704": "the URL has a parameter that the server does not know; ours are schema and pool_size",
     "42501": "this role lacks a privilege; grant it, or let an owner create the schema first",
     "53100": "the server's disk is full; make room",
     "53300": "the server has no connection left; lower pool_size, or raise its max_connections",
