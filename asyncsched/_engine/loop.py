@@ -191,6 +191,8 @@ class TimerLoop:
         foreign = self._company.foreign
         first, second = (self._start_pending, self._fire) if waiting_first else (self._fire, self._start_pending)
         moved = await first(foreign)
+        if self._paused():  # fenced off meanwhile, perhaps: nobody knows this node by its new id yet
+            return moved
         if self._pool.free > 0:
             return moved + await second(foreign)
         self._waiting_first = not waiting_first

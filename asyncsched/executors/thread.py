@@ -4,6 +4,8 @@ import os
 from contextvars import Context, copy_context
 from typing import Final, final
 
+import anyio
+
 from asyncsched._engine.bridge import WorkerThread, leave_loop, loop_identity
 from asyncsched.context import scope_var
 from asyncsched.errors import ConfigurationError
@@ -65,6 +67,7 @@ class ThreadExecutor:
         self._slots: Slots[WorkerThread] | None = None
         self._loop: object = None
         self._abandoned: list[_Attempt] = []
+        self._going_on: dict[str, anyio.Event] = {}  # abandoned runs of this start, by their ids
 
     @property
     def accepts_coroutines(self) -> bool:
@@ -82,6 +85,7 @@ class ThreadExecutor:
     async def stop(self) -> None:
         """Let every thread end, the busy ones after what they are at; waits for none. Again without harm."""
         slots, self._slots, self._loop = self._slots, None, None
+        self._going_on.clear()
         if slots is not None:
             for thread in slots.close():
                 thread.stop()  # what is queued there comes first
@@ -90,8 +94,11 @@ class ThreadExecutor:
         """Make one attempt; before `start` and after `stop` the outcome is a failure that says so.
 
         A cancellation while waiting for a thread leaves nothing behind; one that comes later
-        abandons the attempt.
+        abandons the attempt. A later attempt of the same run waits for its end.
         """
+        run_id = call.scope.run.id
+        while run_id in self._going_on:
+            await self._going_on[run_id].wait()
         slots = self._slots
         if slots is None:
             return refused(stopped(self))
@@ -103,20 +110,22 @@ class ThreadExecutor:
         context.run(scope_var.set, call.scope)
         leave_loop(context)
         attempt = _Attempt(call, context)
-        reply = thread.submit(attempt, lambda: _take_back(slots, thread))
+        reply = thread.submit(attempt, lambda: self._take_back(run_id, slots, thread))
         try:
             return await reply.wait()
         except BaseException:
-            if not attempt.finished:
+            if not reply.done:
                 self._abandoned.append(attempt)
+                self._going_on[run_id] = anyio.Event()
             raise
+
+    def _take_back(self, run_id: str, slots: Slots[WorkerThread], thread: WorkerThread) -> None:
+        if not slots.give(thread):
+            thread.stop()
+        if run_id in self._going_on:
+            self._going_on.pop(run_id).set()
 
     def abandoned(self) -> int:
         """Return how many cancelled attempts still run in their threads, of earlier starts too."""
         self._abandoned = [attempt for attempt in self._abandoned if not attempt.finished]
         return len(self._abandoned)
-
-
-def _take_back(slots: Slots[WorkerThread], thread: WorkerThread) -> None:
-    if not slots.give(thread):
-        thread.stop()

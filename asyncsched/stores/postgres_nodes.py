@@ -46,10 +46,11 @@ _LOOK: Final = (
     f"SELECT {NOW}, (SELECT coalesce(json_agg(json_build_array(id, process, lease_until)), '[]')::text "
     f"FROM SCHEMA.nodes), EXISTS (SELECT 1 FROM SCHEMA.runs r WHERE {_IS_ORPHAN})"
 )
-# Only if nobody has renewed it since it was looked at.
+# Only if nobody has renewed it since it was looked at; and another one that gives it up is not waited for.
 _GIVE_UP: Final = (
-    "DELETE FROM SCHEMA.nodes n USING unnest($1::text[], $2::bigint[]) AS d(id, lease_until) "
-    "WHERE n.id = d.id AND n.lease_until = d.lease_until"
+    "DELETE FROM SCHEMA.nodes WHERE id IN (SELECT n.id FROM SCHEMA.nodes n "
+    "JOIN unnest($1::text[], $2::bigint[]) AS d(id, lease_until) ON n.id = d.id AND n.lease_until = d.lease_until "
+    "FOR UPDATE OF n SKIP LOCKED)"
 )
 # Also those of a node that had been given up before it claimed them: nobody else would.
 _ORPHANS: Final = f"SELECT {RUN}, r.cancel_asked FROM SCHEMA.runs r WHERE {_IS_ORPHAN} FOR UPDATE SKIP LOCKED"

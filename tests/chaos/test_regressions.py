@@ -70,7 +70,6 @@ class LockedStore:
 async def pass_by() -> None: ...
 
 
-@pytest.mark.xfail(reason="the second claim of a round is made under an id that the store does not know", strict=True)
 @pytest.mark.anyio
 async def test_a_node_that_was_fenced_off_in_a_claim_asks_for_nothing_until_it_has_joined_again(tmp_path: Path) -> None:
     store = LockedStore(tmp_path / "jobs.db")
@@ -113,7 +112,6 @@ async def test_processes_that_define_the_same_jobs_at_once_agree_on_one_row_each
         place.remove()
 
 
-@pytest.mark.xfail(reason="a thread that was abandoned is forgotten, and the next attempt runs beside it", strict=True)
 @pytest.mark.anyio
 async def test_a_thread_that_outlives_its_lease_is_not_joined_by_the_next_attempt(tmp_path: Path) -> None:
     path, released, going, most = tmp_path / "jobs.db", threading.Event(), list[str](), list[int]()
@@ -140,7 +138,6 @@ async def test_a_thread_that_outlives_its_lease_is_not_joined_by_the_next_attemp
     assert most == [1, 1]
 
 
-@pytest.mark.xfail(reason="whoever recovers on PostgreSQL waits for another one that is at it", strict=True)
 @pytest.mark.anyio
 async def test_a_node_that_freezes_while_it_recovers_keeps_nobody_from_renewing_and_recovering() -> None:
     place = new_place("postgres", Path())
