@@ -141,7 +141,7 @@ class Lease:
     async def _rest(self) -> None:
         self._resting = True
         try:
-            await self._clock.sleep(min(self._trouble.delay(), self._lease_us / 3_000_000, self._trusted_for()))
+            await self._clock.sleep(min(self._trouble.delay(), self._lease_us / 3_000_000, self.trusted_for()))
         finally:
             self._resting = False
 
@@ -163,7 +163,10 @@ class Lease:
         is_time = self._swept_at is None or now - self._swept_at >= SWEEP_S
         if is_time:
             self._swept_at = now
+        enough = now + self._lease_us / 6_000_000  # the next renewal has to wait for the end of this
         for _ in range(PRUNE_BATCHES):
+            if self._clock.monotonic() > enough:
+                return
             if await self._store.prune(self._history_us if is_time else None, PRUNE_BATCH) < PRUNE_BATCH:
                 return
 
@@ -224,7 +227,7 @@ class Lease:
         """Tell whether nobody can have given this node up; a store of our own has nobody who would."""
         return not self._store.shared or self._clock.monotonic() < self._trusted_until
 
-    def _trusted_for(self) -> float:
+    def trusted_for(self) -> float:
         """Return for how many seconds the node may go on without another try: none of its runs outlives the trust."""
         left_s = self._trusted_until - self._clock.monotonic()
         return left_s + 0.001 if self._joined and left_s > 0 else LONGEST_REST_S

@@ -32,11 +32,12 @@ from asyncsched.stores.base import (
 )
 from asyncsched.stores.grouping import Grouped
 from asyncsched.stores.postgres_claims import Claims
-from asyncsched.stores.postgres_connections import Connections, Transaction
+from asyncsched.stores.postgres_connections import Connections
 from asyncsched.stores.postgres_dsn import POOL_SIZE, SCHEMA, read_place
 from asyncsched.stores.postgres_faults import is_of_driver, translated
 from asyncsched.stores.postgres_schema import prepare
 from asyncsched.stores.postgres_session import Session
+from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.postgres_watch import Watch
 
 __all__ = ["PostgresJobStore"]
@@ -145,11 +146,15 @@ class PostgresJobStore:
         assert self._connections is not None  # noqa: S101 - set and cleared together
         return await self._connections.transact(lambda transaction: operation(transaction, session, *args), rows=rows)
 
-    async def _ask(self, operation: Callable[..., Coroutine[Any, Any, T]], *args: Any, rows: int = 0) -> T:
+    async def _ask(
+        self, operation: Callable[..., Coroutine[Any, Any, T]], *args: Any, rows: int = 0, urgent: bool = False
+    ) -> T:
         """Do one whose statements commit by themselves and may be repeated."""
         session = self._opened()
         assert self._connections is not None  # noqa: S101 - set and cleared together
-        return await self._connections.ask(lambda transaction: operation(transaction, session, *args), rows=rows)
+        return await self._connections.ask(
+            lambda transaction: operation(transaction, session, *args), rows=rows, urgent=urgent
+        )
 
     # -- definitions -------------------------------------------------------------------------
 
@@ -234,7 +239,7 @@ class PostgresJobStore:
         """See `JobStore.fire_due`."""
         if limit < 1:
             return Fired()
-        late = await self._claims.settled(self._connections, Fired, node)
+        late = await self._claims.settled(self._connections, node, limit)
         if late is not None:
             return late
         claim = firing.Claim(node, limit, planner, foreign)
@@ -250,9 +255,6 @@ class PostgresJobStore:
         """See `JobStore.start_pending`."""
         if limit < 1:
             return []
-        late = await self._claims.settled(self._connections, list, node)
-        if late is not None:
-            return late
         wanted = ends.Waiting(node, limit, accepts, foreign)
         return await self._claims.remembering(self._transact(ends.start_pending, wanted))
 
@@ -322,11 +324,11 @@ class PostgresJobStore:
     async def join(self, node: Node, lease: int) -> None:
         """See `JobStore.join`."""
         self._opened().joined.add(node.id)
-        await self._ask(cluster.join, node, lease)
+        await self._ask(cluster.join, node, lease, urgent=True)
 
     async def renew(self, node: Node, lease: int) -> bool:
         """See `JobStore.renew`."""
-        return await self._ask(cluster.renew, node, lease)
+        return await self._ask(cluster.renew, node, lease, urgent=True)
 
     async def nodes(self) -> list[KnownNode]:
         """See `JobStore.nodes`."""

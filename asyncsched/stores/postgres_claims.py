@@ -11,7 +11,6 @@ from asyncsched.stores.postgres_connections import Connections, UnknownFateError
 __all__ = ["Claims"]
 
 T = TypeVar("T")
-C = TypeVar("C", Fired, list[Start])
 
 
 @final
@@ -23,6 +22,7 @@ class Claims:
 
     def __init__(self) -> None:
         self._unknown: list[UnknownFateError] = []
+        self._left: list[Start] = []
 
     async def remembering(self, call: Coroutine[Any, Any, T]) -> T:
         """Make a claim, and take it down if nobody can tell whether it was committed."""
@@ -32,28 +32,26 @@ class Claims:
             self._unknown.append(error)
             raise
 
-    async def settled(self, connections: Connections | None, kind: type[C], node: str) -> C | None:
-        """Return an earlier claim of that kind that has turned out to be committed.
+    async def settled(self, connections: Connections | None, node: str, limit: int) -> Fired | None:
+        """Return what earlier claims have turned out to have claimed, at most ``limit`` runs of it.
 
-        Its runs are left out if the node goes by another id by now: they are taken over by whoever
+        Runs are left out if the node goes by another id by now: they are taken over by whoever
         recovers them.
 
         Raises:
             StoreUnavailableError: that cannot be found out yet.
         """
-        for error in [one for one in self._unknown if isinstance(one.result, kind)]:
-            fate = None if connections is None else await connections.fate_of(error.xid)
+        late = Fired()
+        for error in tuple(self._unknown):
+            fate = None if connections is None else await connections.fate_of(error.xid, error.proof)
             if fate is not None:
                 self._unknown.remove(error)
             if fate:
-                return cast("C", _of_node(error.result, node))
-        return None
-
-
-def _of_node(result: object, node: str) -> Fired | list[Start]:
-    starts = [
-        start
-        for start in (result.starts if isinstance(result, Fired) else cast("list[Start]", result))
-        if start.run.node == node
-    ]
-    return replace(result, starts=starts) if isinstance(result, Fired) else starts
+                late = error.result if isinstance(error.result, Fired) else Fired()
+                self._left += late.starts if isinstance(error.result, Fired) else cast("list[Start]", error.result)
+                break
+        self._left = [start for start in self._left if start.run.node == node]
+        starts, self._left = self._left[:limit], self._left[limit:]
+        if not (starts or late.verdicts or late.parked or late.finished):
+            return None
+        return replace(late, starts=starts)

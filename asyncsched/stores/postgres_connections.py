@@ -9,6 +9,7 @@ each transaction to another server connection does no harm.
 """
 
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar, final
 
@@ -19,9 +20,9 @@ import asyncpg
 from asyncsched._engine.bridge import DriverLoop, driver_loop, driver_sleep, within
 from asyncsched.errors import StoreUnavailableError
 from asyncsched.stores.postgres_faults import is_conflict, is_lost, is_of_driver, is_read_only, translated
-from asyncsched.stores.sql import Row
+from asyncsched.stores.postgres_transaction import Proof, Transaction
 
-__all__ = ["Connections", "Operation", "Transaction", "UnknownFateError"]
+__all__ = ["Connections", "Operation", "UnknownFateError"]
 
 T = TypeVar("T")
 
@@ -41,10 +42,14 @@ _BEGIN: Final = (
     "SET LOCAL idle_in_transaction_session_timeout = {milliseconds}"
 )
 _BY_INDEXES: Final = "; SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
-_COUNTED: Final = "WITH written AS (STATEMENT RETURNING 1) SELECT count(*), pg_current_xact_id()::text FROM written"
 # A plan is made once for each connection, perhaps while the tables are empty, and has to serve when they
 # are not. Without them, which a pooler does not take, statements are planned every time.
-_PLANNING: Final = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
+_PLANNING: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "jit": "off",
+    "statement_timeout": "60000",  # of what commits by itself, should the client be gone
+}
 _FATE: Final = "SELECT pg_xact_status($1::text::xid8)"
 _PROBE: Final = "SELECT pg_backend_pid()"
 
@@ -52,71 +57,19 @@ _PROBE: Final = "SELECT pg_backend_pid()"
 class UnknownFateError(StoreUnavailableError):
     """It is not known whether a transaction was committed; ``xid`` tells, once the server is back."""
 
-    def __init__(self, label: str, xid: str, result: object) -> None:
+    def __init__(self, label: str, xid: str, proof: Proof | None, result: object) -> None:
         super().__init__(
             f"the job store {label!r} was lost while it committed; whether it did will only be known when it is back"
         )
-        self.xid = xid
-        self.result = result
+        self.xid, self.proof, self.result = xid, proof, result
 
 
 class _LostInCommitError(Exception):
     """The connection was lost between COMMIT and its reply."""
 
-    def __init__(self, xid: str | None, result: Any, reason: BaseException) -> None:
-        super().__init__(xid)
-        self.xid, self.result, self.reason = xid, result, reason
-
-
-@final
-class Transaction:
-    """One transaction, or one connection that commits by itself; used inside the driver's loop.
-
-    Attributes:
-        connection: the driver's connection.
-        xid: the id of the transaction, if one of its statements has returned it: without it a lost
-            reply to the commit cannot be cleared up.
-        is_ours: whether we commit it, and not the user.
-    """
-
-    __slots__ = ("_render", "connection", "is_ours", "xid")
-
-    def __init__(self, connection: Any, render: Callable[[str], str], *, is_ours: bool = True) -> None:
-        self.connection = connection
-        self.xid: str | None = None
-        self.is_ours = is_ours
-        self._render = render
-
-    async def rows(self, statement: str, *values: Any) -> list[Row]:
-        """Return the rows of a statement, which names its tables as ``SCHEMA.table``."""
-        found: list[Row] = await self.connection.fetch(self._render(statement), *values)
-        return found
-
-    async def row(self, statement: str, *values: Any) -> Row | None:
-        """Return the first row, ``None`` without one."""
-        found: Row | None = await self.connection.fetchrow(self._render(statement), *values)
-        return found
-
-    async def value(self, statement: str, *values: Any) -> Any:
-        """Return the first column of the first row, ``None`` without one."""
-        return await self.connection.fetchval(self._render(statement), *values)
-
-    async def run(self, script: str) -> None:
-        """Run statements without parameters, separated by semicolons."""
-        await self.connection.execute(self._render(script))
-
-    async def apply(self, statement: str, *values: Any) -> None:
-        """Run a statement whose only answer is the id of its transaction."""
-        self.xid = await self.value(statement, *values)
-
-    async def write(self, statement: str, *values: Any) -> int:
-        """Run an INSERT, UPDATE or DELETE; return how many rows it wrote."""
-        counted = _COUNTED.replace("STATEMENT", statement)
-        found = await self.row(counted, *values)
-        assert found is not None  # noqa: S101 - an aggregate has one row
-        self.xid = found[1]
-        count: int = found[0]
-        return count
+    def __init__(self, transaction: Transaction, result: Any, reason: BaseException) -> None:
+        super().__init__(transaction.xid)
+        self.xid, self.proof, self.result, self.reason = transaction.xid, transaction.proof, result, reason
 
 
 @final
@@ -136,6 +89,7 @@ class Connections:
         self._label = label
         self._loop: Final[DriverLoop] = driver_loop()
         self._slots = anyio.Semaphore(size, fast_acquire=True)
+        self._no_wait: Final = nullcontext()
         self._idle: list[Any] = []
         self._others: set[Any] = set()
         self._rendered: dict[str, str] = {}
@@ -181,30 +135,33 @@ class Connections:
             StoreUnavailableError: it was not done; `UnknownFateError`: nobody can tell yet.
             Whatever the operation raises; it was not done then.
         """
-        return await self._call(partial(self._transact, operation, DEADLINE_S + rows / ROWS_A_SECOND))
+        return await self._call(partial(self._transact, operation, DEADLINE_S + rows / ROWS_A_SECOND), self._slots)
 
-    async def ask(self, operation: Operation[T], *, rows: int = 0) -> T:
+    async def ask(self, operation: Operation[T], *, rows: int = 0, urgent: bool = False) -> T:
         """Run statements that each commit by themselves, and may be repeated when the connection is lost.
+
+        What is urgent waits for no other call; it takes a connection more if it must.
 
         Raises:
             StoreUnavailableError: it is not known whether they were done; repeating them does no harm.
         """
-        return await self._call(partial(self._ask, operation, DEADLINE_S + rows / ROWS_A_SECOND))
+        work = partial(self._ask, operation, DEADLINE_S + rows / ROWS_A_SECOND)
+        return await self._call(work, self._no_wait if urgent else self._slots)
 
-    async def fate_of(self, xid: str) -> bool | None:
+    async def fate_of(self, xid: str, proof: Proof | None) -> bool | None:
         """Tell whether a transaction was committed; ``None`` while it is not decided.
 
         Raises:
             StoreUnavailableError: the server cannot be reached.
         """
-        return await self.ask(partial(_fate, xid))
+        return await self.ask(partial(_fate, xid, proof))
 
-    async def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _call(self, work: Callable[[], Coroutine[Any, Any, T]], slots: AbstractAsyncContextManager[Any]) -> T:
         await anyio.lowlevel.checkpoint_if_cancelled()
-        if self._closed:
-            raise StoreUnavailableError(f"the job store {self._label!r} is not open; call open() first")
         try:
-            async with self._slots:
+            async with slots:
+                if self._closed:
+                    raise StoreUnavailableError(f"the job store {self._label!r} is not open; call open() first")
                 return await self._loop.run(work)
         except anyio.ClosedResourceError as error:
             raise StoreUnavailableError(f"the job store {self._label!r} was closed during the call") from error
@@ -288,9 +245,9 @@ class Connections:
         except BaseException as error:
             self.discard(connection)
             if is_lost(error):
-                raise _LostInCommitError(transaction.xid, result, error) from None
+                raise _LostInCommitError(transaction, result, error) from None
             raise
-        self._idle.append(connection)
+        self._put_back(connection)
         return result
 
     async def _begun(self, begin: str) -> Any:
@@ -324,7 +281,14 @@ class Connections:
         except BaseException:
             self.discard(connection)
             raise
-        self._idle.append(connection)
+        self._put_back(connection)
+
+    def _put_back(self, connection: Any) -> None:
+        """Keep a connection for the next call; nobody would close it any more once the store is closed."""
+        if self._closed:
+            self.discard(connection)
+        else:
+            self._idle.append(connection)
 
     def _forget_idle(self) -> None:
         """Close the idle connections: what ended one of them has probably ended them all."""
@@ -352,9 +316,9 @@ class Connections:
                 self.discard(connection)
                 self._forget_idle()
             else:
-                self._idle.append(connection)
+                self._put_back(connection)
             raise
-        self._idle.append(connection)
+        self._put_back(connection)
         return result
 
     # -- lost replies ------------------------------------------------------------------------
@@ -365,17 +329,17 @@ class Connections:
         if lost.xid is None:  # nothing was written, or what was may be repeated
             raise translated(self._label, lost.reason) from _shown(lost.reason)
         try:
-            is_committed = await within(RESOLVE_S, self._decided(lost.xid))
+            is_committed = await within(RESOLVE_S, self._decided(lost.xid, lost.proof))
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being found out
-            raise UnknownFateError(self._label, lost.xid, lost.result) from _shown(error)
+            raise UnknownFateError(self._label, lost.xid, lost.proof, lost.result) from _shown(error)
         if is_committed:
             return lost.result
         raise translated(self._label, lost.reason) from _shown(lost.reason)
 
-    async def _decided(self, xid: str) -> bool:
+    async def _decided(self, xid: str, proof: Proof | None) -> bool:
         while True:
             try:
-                fate = await self._asked(partial(_fate, xid))
+                fate = await self._asked(partial(_fate, xid, proof))
             except Exception as error:
                 if not is_lost(error):
                     raise
@@ -390,9 +354,17 @@ async def _say_goodbye(connections: Iterable[Any]) -> None:
         await connection.close()
 
 
-async def _fate(xid: str, transaction: Transaction) -> bool | None:
-    status = await transaction.value(_FATE, xid)
-    return None if status == "in progress" else status == "committed"
+async def _fate(xid: str, proof: Proof | None, transaction: Transaction) -> bool | None:
+    try:
+        status: str | None = await transaction.value(_FATE, xid)
+    except asyncpg.InvalidParameterValueError:  # it lies ahead of a server that has lost its last moments
+        return False
+    if status == "in progress":
+        return None
+    if status != "committed" or proof is None:
+        return status == "committed"
+    statement, values = proof
+    return bool(await transaction.value(statement, *values))
 
 
 def _shown(error: BaseException) -> BaseException | None:

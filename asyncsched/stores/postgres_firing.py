@@ -16,11 +16,11 @@ import asyncpg
 from asyncsched._engine.plan import Planner
 from asyncsched.errors import SerializationError
 from asyncsched.stores.base import Fired, Foreign
-from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_faults import translated
 from asyncsched.stores.postgres_hints import LEVELS
-from asyncsched.stores.postgres_rows import delete_jobs, park, write_claim
+from asyncsched.stores.postgres_rows import delete_ended, park, write_claim
 from asyncsched.stores.postgres_session import NOW, STATE, Session
+from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.sql_firing import Planned, Stored, decide, fired, remembered
 
 __all__ = ["WAITING_LEVELS", "Claim", "fire_due", "next_wakeup", "read_clock", "with_foreign"]
@@ -71,6 +71,9 @@ def with_foreign(statement: str, foreign: Foreign, first: int) -> tuple[str, tup
     marks = {"tasks": f"${first}", "executors": f"${first + 1}"}
     filled = statement.replace("{has_slot}", _HAS_SLOT).replace("{foreign}", _FOREIGN_RUN.format(**marks))
     return filled.replace("{foreign_job}", _FOREIGN_JOB.format(**marks)), (foreign.tasks, foreign.executors)
+
+
+_PROOF: Final = "SELECT EXISTS (SELECT 1 FROM SCHEMA.runs WHERE id = $1)"
 
 
 # -- when ------------------------------------------------------------------------------------
@@ -130,9 +133,12 @@ async def fire_due(transaction: Transaction, session: Session, claim: Claim, *, 
         await _write(transaction, session, planned)
     if parked:
         await park(transaction, {stored.number: reason for stored, reason in parked})
-    finished = [plan.stored.number for plan in planned if plan.is_finished]
-    if finished:
-        await delete_jobs(transaction, finished)
+    ending = [plan.stored.job.id for plan in planned if plan.is_ending]
+    if ending:
+        gone = await delete_ended(transaction, ending)
+        planned = [plan._replace(is_finished=plan.stored.job.id in gone) for plan in planned]
+    if planned and planned[0].decision.runs:
+        transaction.proof = _PROOF, (planned[0].decision.runs[0].id,)
     for stored in remembered(planned):
         session.remember(stored)
         session.touched.add(stored.job.id)
@@ -141,7 +147,7 @@ async def fire_due(transaction: Transaction, session: Session, claim: Claim, *, 
 
 async def _write(transaction: Transaction, session: Session, planned: Sequence[Planned]) -> None:
     priorities = {plan.stored.job.id: plan.decision.job.policies.priority for plan in planned}
-    changes = [(plan.stored, plan.decision.job) for plan in planned if not plan.is_finished]
+    changes = [(plan.stored, plan.decision.job) for plan in planned]
     runs = [run for plan in planned for run in plan.decision.runs]
     await write_claim(transaction, session, changes, runs, priorities)
 

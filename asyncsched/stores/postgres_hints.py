@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from asyncsched.job import JobRecord
-from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_session import Session
+from asyncsched.stores.postgres_transaction import Transaction
 
 __all__ = ["EARLIEST", "LEVELS", "cancel_hint", "hint_due", "hint_if"]
 

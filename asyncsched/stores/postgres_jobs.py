@@ -11,11 +11,11 @@ from asyncsched.errors import JobExistsError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord
 from asyncsched.stores.base import Change, Merge
-from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_firing import read_clock
 from asyncsched.stores.postgres_hints import EARLIEST, hint_due, hint_if
 from asyncsched.stores.postgres_rows import delete_finished, delete_jobs, insert_runs, unnested, write_jobs
 from asyncsched.stores.postgres_session import STATE, STATE_ID, Session, columns, storable_only, transposed
+from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.sql import STATE_COLUMNS, Row
 from asyncsched.stores.sql_changes import merged, refuse_known
 
@@ -57,6 +57,7 @@ _QUERY: Final = (
 )
 _FROM_START: Final = _QUERY.format(after="")
 _FROM_THERE: Final = _QUERY.format(after=" AND j.id > $3")
+_PROOF: Final = "SELECT EXISTS (SELECT 1 FROM SCHEMA.jobs WHERE id = $1 AND version >= $2)"
 _PARKED: Final = f"SELECT {STATE} FROM SCHEMA.jobs j WHERE j.state = 'parked' ORDER BY j.id"
 
 
@@ -144,6 +145,9 @@ async def add(
         left = [job for job in left if job.id in late]  # someone else has added them meanwhile
     priorities = {job_id: job.policies.priority for job_id, job in kept.items()}
     await insert_runs(transaction, session, runs, priorities, repeatable=True)
+    if kept:
+        job = next(iter(kept.values()))
+        transaction.proof = _PROOF, (job.id, job.version)
     await hint_if(transaction, session, list(new.values()), earliest)
     await hint_due(
         transaction, session, [job.due_at for job in changed.values()] + [run.scheduled_time for run in runs]
@@ -164,6 +168,8 @@ async def update(transaction: Transaction, session: Session, job_ids: Sequence[s
     await delete_finished(transaction, [job.id for _before, job in changes if job.next_fire is None])
     await hint_due(transaction, session, [job.due_at for _before, job in changes])
     session.touched.update(job.id for _before, job in changes)
+    if changes and changes[0][1].next_fire is not None:
+        transaction.proof = _PROOF, (changes[0][1].id, changes[0][1].version)
     return [job for _before, job in changes]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from asyncsched.run import RunRecord, RunState
-from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_session import NOW, RUN, Session, storable_only
+from asyncsched.stores.postgres_transaction import Transaction
 
 __all__ = ["get_run", "prune", "query_runs"]
 
@@ -31,6 +31,8 @@ _PRUNE_OLD: Final = (
     "AND coalesce(r.finished_at, r.fire_time) < past.before ORDER BY r.fire_time LIMIT $3) old))"
 )
 _JOBS_A_STEP: Final = 500
+_STEPS: Final = 8
+"""How many steps one call takes: further jobs are looked at by the next ones."""
 
 
 async def get_run(transaction: Transaction, session: Session, run_id: str) -> RunRecord | None:
@@ -74,10 +76,10 @@ async def prune(ask: Callable[..., Coroutine[Any, Any, Any]], session: Session, 
         history: how long what is over is kept, in microseconds.
         limit: how many rows are removed at most.
     """
-    if not session.swept:  # once: what earlier processes left behind
-        session.touched.update(await ask(_overfull))
+    if not session.swept:  # once: what earlier processes left behind; if that takes too long, it stays
         session.swept = True
-    removed, touched = 0, list(session.touched)
+        session.touched.update(await ask(_overfull))
+    removed, touched = 0, list(session.touched)[: _STEPS * _JOBS_A_STEP]
     while touched and removed < limit:
         step = touched[:_JOBS_A_STEP]
         removed += await ask(_delete, _PRUNE_JOBS, step, limit - removed)

@@ -12,10 +12,10 @@ from asyncsched._engine.plan import LostPlanner
 from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
 from asyncsched.stores.base import KnownNode, Node, Recovered
-from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_firing import read_clock
 from asyncsched.stores.postgres_rows import delete_finished, written_over
 from asyncsched.stores.postgres_session import NOW, RUN, Session, Stored, transposed
+from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.processes import is_gone
 from asyncsched.stores.sql import Row, storable
 

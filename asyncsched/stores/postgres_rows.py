@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
-from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_session import Session, Stored, columns, transposed
+from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.sql import FRESH_RUN_COLUMNS, RUN_COLUMNS, Row, is_fresh, same_definition, slots_of, storable
 from asyncsched.stores.sql_changes import require_whole, same_state
 
 __all__ = [
     "RUN_TYPES",
+    "delete_ended",
     "delete_finished",
     "delete_jobs",
     "insert_runs",
@@ -122,6 +123,7 @@ _PARK: Final = (
     "UPDATE SCHEMA.jobs SET state = 'parked', reason = $2, version = least(version, 9223372036854775806) + 1 "
     "WHERE number = $1"
 )
+_LOCK_LIVE: Final = "SELECT id FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND state IN ('running', 'pending') ORDER BY id FOR UPDATE"
 _DELETE: Final = (
     "WITH defined AS (DELETE FROM SCHEMA.definitions WHERE number = ANY($1::bigint[])), "
     "gone AS (DELETE FROM SCHEMA.jobs WHERE number = ANY($1::bigint[])) SELECT pg_current_xact_id()::text"
@@ -237,6 +239,15 @@ async def park(transaction: Transaction, reasons: Mapping[int, str]) -> None:
 async def delete_jobs(transaction: Transaction, numbers: Sequence[int]) -> None:
     """Delete jobs; the ledger keeps their runs."""
     await transaction.apply(_DELETE, numbers)
+
+
+async def delete_ended(transaction: Transaction, job_ids: Sequence[str]) -> set[str]:
+    """Delete those of the jobs whose end has just been written that have no run under way; return their ids.
+
+    A run that ends at the same time does not know yet that its job has no other instant: it is waited for.
+    """
+    await transaction.rows(_LOCK_LIVE, job_ids)
+    return set(await delete_finished(transaction, job_ids))
 
 
 async def delete_finished(transaction: Transaction, job_ids: Sequence[str]) -> list[str]:

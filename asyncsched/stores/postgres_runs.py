@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from asyncsched.errors import JobNotFoundError, SerializationError
 from asyncsched.run import OVER_STATES, RunRecord
 from asyncsched.stores.base import Acceptor, Finished, Foreign, Start
-from asyncsched.stores.postgres_connections import Transaction
 from asyncsched.stores.postgres_firing import WAITING_LEVELS, read_clock, with_foreign
 from asyncsched.stores.postgres_hints import cancel_hint, hint_due
 from asyncsched.stores.postgres_rows import RUN_TYPES, delete_finished, park, run_values, unnested, written_over
 from asyncsched.stores.postgres_session import NOW, RUN, Session, Stored, columns, storable_only, transposed
+from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.sql import RUN_COLUMNS, Row, slots_of, storable
 
 __all__ = ["Waiting", "cancel_pending", "cancellations", "enqueue", "finish", "request_cancel", "start_pending"]
@@ -75,6 +75,7 @@ _ENQUEUE: Final = (
     f"SELECT {columns(RUN_COLUMNS)}, priority FROM placed ON CONFLICT (id) DO NOTHING) "
     "SELECT DISTINCT job_id, pg_current_xact_id()::text FROM placed"
 )
+_PROOF: Final = "SELECT EXISTS (SELECT 1 FROM SCHEMA.runs WHERE id = $1 AND node = $2 AND attempt = $3)"
 _CANCEL: Final = (
     "UPDATE SCHEMA.runs r SET state = 'cancelled', finished_at = $2 WHERE r.id = $1 AND r.state = 'pending' "
     f"RETURNING {RUN}, pg_current_xact_id()::text"
@@ -109,6 +110,9 @@ async def start_pending(transaction: Transaction, session: Session, wanted: Wait
         starts += await _claim(transaction, session, wanted, rows, passed)
         if len(rows) < room or len(starts) >= wanted.limit:
             break
+    if starts:
+        run = starts[0].run
+        transaction.proof = _PROOF, (run.id, run.node, run.attempt)
     return starts
 
 
@@ -212,6 +216,7 @@ async def finish(transaction: Transaction, session: Session, runs: Sequence[RunR
     is_waiting = await transaction.value(_IS_WAITING)
     session.touched.update(job_ids)
     session.touched.difference_update(gone)
+    transaction.xid = None  # should the reply be lost, it is simply done again
     return Finished(refused=refused, finished=gone, pending=is_waiting)
 
 

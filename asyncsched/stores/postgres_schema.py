@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Final
 
 from asyncsched.errors import StoreSchemaError
-from asyncsched.stores.postgres_connections import Transaction
+from asyncsched.stores.postgres_transaction import Transaction
 
 __all__ = ["LATEST", "prepare"]
 

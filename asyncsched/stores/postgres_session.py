@@ -14,7 +14,7 @@ from asyncsched.clock import SystemClock
 from asyncsched.errors import SerializationError
 from asyncsched.job import JobRecord
 from asyncsched.stores.base import StoreContext
-from asyncsched.stores.postgres_connections import Transaction
+from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.sql import RUN_COLUMNS, STATE_COLUMNS, Row
 from asyncsched.stores.sql_firing import Stored
 from asyncsched.stores.sql_jobs import JobRows
@@ -51,6 +51,7 @@ _DEFINITIONS: Final = (
     "WHERE number = ANY($1::bigint[])"
 )
 _JOBS: Final = f"SELECT {STATE} FROM SCHEMA.jobs j WHERE j.id = ANY($1::text[])"
+_NUMBERS: Final = "SELECT number FROM SCHEMA.jobs WHERE number = ANY($1::bigint[])"
 _BLOCK: Final = 256
 _BLOCKS: Final = "SELECT nextval('SCHEMA.job_blocks') FROM generate_series(1, $1::integer)"
 _LOCK: Final = " ORDER BY j.number FOR UPDATE"
@@ -129,12 +130,14 @@ class Session:
 
     async def load(self, transaction: Transaction, rows: Sequence[Row]) -> list[Stored]:
         """Return the jobs of rows of `STATE`, reading definitions that are not known yet."""
-        decoded = self._decoded
-        unknown = [row[0] for row in rows if row[1] not in decoded]
+        known = {row[1]: self._decoded[row[1]] for row in rows if row[1] in self._decoded}
+        unknown = [row[0] for row in rows if row[1] not in known]
         definitions: dict[int, Row] = {}
         if unknown:
             definitions = {row[0]: row[1:] for row in await transaction.rows(_DEFINITIONS, unknown)}
-        return [self._stored(row, decoded.get(row[1]), definitions.get(row[0])) for row in rows]
+        if len(definitions) < len(unknown):
+            rows = await _still_there(transaction, rows, {number for number in unknown if number not in definitions})
+        return [self._stored(row, known.get(row[1]), definitions.get(row[0])) for row in rows]
 
     def _stored(self, row: Row, known: JobRecord | None, definition: Row | None) -> Stored:
         number, stamp, state = row[0], row[1], row[STATE_ID:]
@@ -168,3 +171,9 @@ def _is_storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+async def _still_there(transaction: Transaction, rows: Sequence[Row], undefined: set[int]) -> list[Row]:
+    """Leave out jobs that were removed between the reading of their two rows."""
+    there = {row[0] for row in await transaction.rows(_NUMBERS, list(undefined))}
+    return [row for row in rows if row[0] not in undefined or row[0] in there]

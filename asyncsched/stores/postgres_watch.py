@@ -10,9 +10,10 @@ from typing import Any, Final, final
 
 import anyio
 
-from asyncsched.stores.postgres_connections import Connections, Transaction
+from asyncsched.stores.postgres_connections import Connections
 from asyncsched.stores.postgres_faults import translated
 from asyncsched.stores.postgres_session import Session
+from asyncsched.stores.postgres_transaction import Transaction
 
 __all__ = ["Watch"]
 

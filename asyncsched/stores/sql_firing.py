@@ -23,10 +23,15 @@ class Stored(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """What was decided on a due job; ``is_finished`` if nothing is left of it."""
+    """What was decided on a due job.
+
+    ``is_ending`` if it has neither another instant nor a run that begins; ``is_finished`` if it has none
+    that is under way either.
+    """
 
     stored: Stored
     decision: Decision
+    is_ending: bool
     is_finished: bool
 
 
@@ -61,7 +66,8 @@ def decide(
         except Exception as error:  # noqa: BLE001 - a trigger of a user's may raise anything
             parked.append((stored, f"{type(error).__name__}: {_text_of(error)}"))
         else:
-            planned.append(Planned(stored, decision, not any(counts) and _is_over(decision)))
+            is_ending = _is_over(decision)
+            planned.append(Planned(stored, decision, is_ending, is_ending and not any(counts)))
     return planned, parked
 
 

@@ -7,11 +7,21 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from asyncsched import JobDefaults, Scheduler, StoreRecovered, StoreUnavailable, StoreUnavailableError, after, task
+from asyncsched import (
+    JobDefaults,
+    Scheduler,
+    StoreRecovered,
+    StoreUnavailable,
+    StoreUnavailableError,
+    after,
+    current_run,
+    task,
+)
 from asyncsched.stores import PostgresJobStore
 from asyncsched.testing import record_events
 from tests.postgres.cluster import free_port
 from tests.postgres.outages import CUTS, RESTARTS, campaign
+from tests.postgres.proxy import Proxy
 from tests.postgres.server import PostgresServer, fresh_schema
 
 pytestmark = pytest.mark.anyio
@@ -88,3 +98,36 @@ async def test_a_server_that_is_not_there_is_refused_at_the_start(tmp_path: Path
             pass
     assert "geheim" not in str(caught.value)
     assert scheduler.state == "stopped"
+
+
+@task("test_outages:counted")
+async def counted() -> None:
+    _counted.append(current_run().attempt)
+
+
+_counted: list[int] = []
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {}), ("trio", {})], ids=["asyncio", "trio"])
+async def test_a_claim_that_nobody_could_tell_of_for_long_is_begun_once_and_not_lost(server: PostgresServer) -> None:
+    _counted.clear()
+    schema = fresh_schema()
+    with Proxy(server) as proxy:
+        working = Scheduler(PostgresJobStore(proxy.dsn(), schema=schema), lease=60)
+        adding = Scheduler(PostgresJobStore(server.dsn(), schema=schema), start_paused=True)
+        async with working, adding:
+            await working.wait_until_idle()
+            proxy.lose_reply_after(b"COMMIT")
+            await adding.add_job(counted, after(0), id="claimed", on_lost="fail")
+            with anyio.fail_after(30):
+                await run_sync(proxy.lost.wait, 15)
+                await run_sync(proxy.refuse)
+                await run_sync(proxy.reset)
+                await anyio.sleep(6)  # it is not cleared up within the call
+                assert not _counted
+                await run_sync(proxy.heal)
+                while not await adding.get_runs(state="succeeded"):  # noqa: ASYNC110 - no event tells of it
+                    await anyio.sleep(0.05)
+            assert _counted == [1]
+            (run,) = await adding.get_runs(job_id="claimed")
+            assert run.attempt == 1
