@@ -20,7 +20,7 @@ __all__ = ["Watch"]
 logger: Final = getLogger("asyncsched")
 
 PROOF_S: Final = 2.0
-PROVE_EVERY_S: Final = 10.0
+PROVE_EVERY_S: Final = 30.0
 POLL_S: Final = 5.0
 LISTEN_AGAIN_S: Final = 300.0
 _PING: Final = "ping "
