@@ -131,7 +131,7 @@ async def test_each_is_told_its_own_answer() -> None:
         JobNotFoundError("a", ["b"]),
         TaskNotRegisteredError("a", ["b"]),
         InvalidTriggerError("odd", field="minute", value=99, column=3),
-        UnknownFateError("store", "17", None),
+        UnknownFateError("store", "17", None, None),
     ],
     ids=lambda error: type(error).__name__,
 )
