@@ -10,8 +10,8 @@ import asyncpg
 
 from asyncsched.clock import Clock
 from asyncsched.stores.postgres import PostgresJobStore
-from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.postgres_session import Session
+from asyncsched.stores.postgres_transaction import Transaction
 from tests.postgres.server import PostgresServer, running_server
 from tests.stores.sqlite_support import NOW, SECOND, again, context, done, job, starting
 
