@@ -14,8 +14,9 @@ from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
 from asyncsched.stores import postgres_firing, postgres_jobs, postgres_ledger, postgres_nodes, postgres_runs
 from asyncsched.stores.base import NOTHING_FOREIGN, Foreign, Node
-from asyncsched.stores.postgres_connections import Connections, Transaction
+from asyncsched.stores.postgres_connections import Connections
 from asyncsched.stores.postgres_session import Session
+from asyncsched.stores.postgres_transaction import Transaction
 from tests.postgres.server import PostgresServer, fresh_schema, running_server
 from tests.stores.postgres_support import (
     Operation,

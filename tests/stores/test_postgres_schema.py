@@ -10,8 +10,9 @@ import pytest
 
 from asyncsched.errors import StoreSchemaError, StoreUnavailableError
 from asyncsched.stores.postgres import PostgresJobStore
-from asyncsched.stores.postgres_connections import Connections, Transaction
+from asyncsched.stores.postgres_connections import Connections
 from asyncsched.stores.postgres_schema import LATEST, prepare
+from asyncsched.stores.postgres_transaction import Transaction
 from tests.postgres.server import PostgresServer, Row, fresh_schema, running_server
 from tests.stores.postgres_support import context, job, opened
 from tests.stores.sqlite_support import start_python
