@@ -113,7 +113,8 @@ async def test_a_claim_that_nobody_could_tell_of_for_long_is_begun_once_and_not_
     _counted.clear()
     schema = fresh_schema()
     with Proxy(server) as proxy:
-        working = Scheduler(PostgresJobStore(proxy.dsn(), schema=schema), lease=60)
+        # Given up while it asks for TLS, the driver leaves its transport open: that has a test of its own.
+        working = Scheduler(PostgresJobStore(proxy.dsn(sslmode="disable"), schema=schema), lease=60)
         adding = Scheduler(PostgresJobStore(server.dsn(), schema=schema), start_paused=True)
         async with working, adding:
             await working.wait_until_idle()
@@ -121,9 +122,8 @@ async def test_a_claim_that_nobody_could_tell_of_for_long_is_begun_once_and_not_
             await adding.add_job(counted, after(0), id="claimed", on_lost="fail")
             with anyio.fail_after(30):
                 await run_sync(proxy.lost.wait, 15)
-                await run_sync(proxy.refuse)
-                await run_sync(proxy.reset)
-                await anyio.sleep(6)  # it is not cleared up within the call
+                await run_sync(proxy.black_hole)
+                await anyio.sleep(7)  # it is not cleared up within the call
                 assert not _counted
                 await run_sync(proxy.heal)
                 while not await adding.get_runs(state="succeeded"):  # noqa: ASYNC110 - no event tells of it
