@@ -187,6 +187,9 @@ async def test_other_tables_of_the_application_do_not_matter(postgres_schema: st
     running_server().execute(f"CREATE SCHEMA {postgres_schema}; CREATE TABLE {postgres_schema}.orders (id int);")
     await _open_and_add(postgres_schema, "a")
     await _open_and_add(postgres_schema, "b")
+    async with opened(postgres_schema) as store:
+        assert [found.id for found in await store.query()] == ["a", "b"]
+    assert "orders" in [row[0] for row in _relations(postgres_schema)]
 
 
 async def test_schemas_of_one_database_do_not_see_each_other(postgres_schema: str) -> None:
@@ -245,6 +248,7 @@ async def test_role_that_owns_an_empty_schema_makes_the_tables(postgres_schema: 
     running_server().execute(f"CREATE SCHEMA {postgres_schema} AUTHORIZATION {role}")
     async with _as(role, postgres_schema) as store:
         await store.add([job("b")])
+        assert [found.id for found in await store.query()] == ["b"]
 
 
 @pytest.mark.parametrize("there", ["nothing", "schema", "tables", "usage"])
