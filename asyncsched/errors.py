@@ -6,6 +6,7 @@ attributes too. An error raised by a call means that the call changed nothing.
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 __all__ = [
     "AsyncschedError",
@@ -13,6 +14,7 @@ __all__ = [
     "InvalidTriggerError",
     "JobExistsError",
     "JobNotFoundError",
+    "RetryLater",
     "RunCancelled",
     "RunFailed",
     "RunLost",
@@ -20,6 +22,7 @@ __all__ = [
     "RunTimedOut",
     "SchedulerStateError",
     "SerializationError",
+    "Snooze",
     "StoreSchemaError",
     "StoreUnavailableError",
     "TaskNotRegisteredError",
@@ -152,3 +155,36 @@ class RunCancelled(RunFailed):
 
 class RunLost(RunFailed):
     """A run that was waited for was lost with the node that ran it."""
+
+
+class _Again(Exception):  # noqa: N818 - what a job raises is a wish, not an error
+    """What a job raises to be run again."""
+
+    def __init__(self, delay: float | timedelta) -> None:
+        seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 10**10:
+            name = type(self).__name__
+            raise ConfigurationError(f"{name}({delay!r}) is no delay; give zero or more seconds, or a timedelta")
+        self.delay: float = seconds
+        super().__init__(delay)
+
+    def __str__(self) -> str:
+        return f"again in {self.delay:g} s"
+
+
+class RetryLater(_Again):
+    """Raised by a job to have its run tried again after that delay; the attempt counts as failed.
+
+    The run ends as failed when its attempts are used up: those of the job's `Retry`, or three.
+
+    Attributes:
+        delay: seconds until the next attempt at least.
+    """
+
+
+class Snooze(_Again):
+    """Raised by a job to have its run tried again after that delay; the attempt does not count.
+
+    Attributes:
+        delay: seconds until the next attempt at least.
+    """

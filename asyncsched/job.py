@@ -1,18 +1,29 @@
 """Jobs: a task, its arguments, a trigger and its policies under one id. Frozen values.
 
 `JobRecord` is the row as stores keep it (instants and durations in microseconds); `Job` is the
-public snapshot over one. `JobDefaults` and `Retry` are what users write; `Policies` is what they
-come down to.
+public snapshot over one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
 from asyncsched.clock import to_datetime
+from asyncsched.policy import (
+    Coalesce,
+    Duration,
+    JobDefaults,
+    JobState,
+    JSONValue,
+    OnLost,
+    Overlap,
+    Policies,
+    Retry,
+    RetryRule,
+)
 from asyncsched.triggers.base import Trigger
 
 if TYPE_CHECKING:
@@ -31,101 +42,32 @@ __all__ = [
     "Overlap",
     "Policies",
     "Retry",
+    "RetryRule",
+    "Tail",
 ]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
-Duration: TypeAlias = float | timedelta
-"""Seconds, or a timedelta."""
-Overlap: TypeAlias = Literal["skip", "queue_one", "queue_all", "cancel_running", "allow"]
-Coalesce: TypeAlias = Literal["latest", "earliest", "all"]
-OnLost: TypeAlias = Literal["retry", "fail"]
-JobState: TypeAlias = Literal["active", "paused", "parked"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """How a failed run is tried again: after ``delay * backoff ** (attempt - 1)`` seconds.
+class Tail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The verdict that was recorded last for a job and that the next one may lengthen.
 
     Attributes:
-        max_attempts: how many attempts a run has in all, at least 1.
-        delay: seconds before the second attempt.
-        backoff: the factor from each delay to the next, at least 1.
-        max_delay: the longest delay, in seconds.
-        jitter: draw each delay from [0, delay] (full jitter) instead of taking it whole.
-        on: exception types that are worth another attempt.
-        give_up_on: exception types that are not, whatever ``on`` says.
+        run_id: its row.
+        state: of the row, like the next two.
+        reason: why.
+        fire_time: its first instant.
+        scheduled_time: that of the first instant.
+        count: how many instants it stands for; ``None``: too many to count.
     """
 
-    max_attempts: int = 3
-    delay: float = 1.0
-    backoff: float = 2.0
-    max_delay: float = 300.0
-    jitter: bool = True
-    on: tuple[type[BaseException], ...] = (Exception,)
-    give_up_on: tuple[type[BaseException], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobDefaults:
-    """The policies that a job has when its own definition does not name them.
-
-    Attributes:
-        max_instances: how many runs of one job may be running at once, over all nodes of its store;
-            ``None`` for any number.
-        overlap: what happens to a fire when that many run already.
-        misfire_grace_time: seconds by which a start may be late before the fire is recorded
-            ``missed``; ``None`` runs it however late.
-        coalesce: which of several fires that fell due unseen is run: the latest, the earliest, all.
-        catchup_window: seconds; fires older than that are recorded ``missed`` whatever coalesce says.
-        max_catchup: with ``"all"``, how many of the newest are run.
-        jitter: seconds by which a start is delayed, see `asyncsched.triggers.Jitter`.
-        timeout: seconds that an attempt may take; ``None`` for any time.
-        retry: how a failed run is tried again; an int is ``Retry(max_attempts=n)``.
-        on_lost: whether a run whose node died is started again (``"retry"``) or recorded ``lost``.
-        max_lost: how many times it is started again.
-        pause_after_failures: pause the job after that many failed runs in a row.
-        priority: a larger one starts earlier when not everything can start at once.
-        keep_runs: how many finished runs of the job the ledger keeps; ``None`` for all that
-            ``history`` keeps.
-        keep_results: whether return values are kept in the ledger (up to 64 KiB encoded).
-    """
-
-    max_instances: int | None = 1
-    overlap: Overlap = "skip"
-    misfire_grace_time: Duration | None = None
-    coalesce: Coalesce | bool = "latest"
-    catchup_window: Duration | None = None
-    max_catchup: int = 100
-    jitter: Duration | tuple[float, float] | None = None
-    timeout: Duration | None = None
-    retry: Retry | int | None = None
-    on_lost: OnLost = "retry"
-    max_lost: int = 3
-    pause_after_failures: int | None = None
-    priority: int = 0
-    keep_runs: int | None = 100
-    keep_results: bool = True
-
-
-class Policies(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The policies of one job, checked and in one unit: every duration in microseconds."""
-
-    max_instances: int | None = 1
-    overlap: Overlap = "skip"
-    misfire_grace: int | None = None
-    coalesce: Coalesce = "latest"
-    catchup_window: int | None = None
-    max_catchup: int = 100
-    jitter: tuple[int, int] | None = None
-    timeout: int | None = None
-    on_lost: OnLost = "retry"
-    max_lost: int = 3
-    priority: int = 0
-    keep_runs: int | None = 100
-    keep_results: bool = True
+    run_id: str
+    state: str
+    reason: str
+    fire_time: int
+    scheduled_time: int
+    count: int | None
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +78,10 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``due_at`` the same plus jitter, at which it becomes due; both ``None`` when no instant is left.
     ``revision`` counts edits of the trigger, ``version`` every write. ``skip_until`` is set when a
     pause ends: instants up to it, inclusive, are still to be recorded as skipped.
+
+    A paused job has a ``due_at`` where the pause ends by itself, and then it is that moment.
+    ``failures`` counts the failed runs since the last that succeeded, where anybody wants to know;
+    ``carried`` is the encoded result of the last run that did.
     """
 
     id: str
@@ -159,12 +105,17 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     paused_at: int | None = None
     skip_until: int | None = None
+    failures: int = 0
+    carried: bytes | None = None
+    tail: Tail | None = None
 
 
 class JobControl(Protocol):
     """What a `Job` calls back into: the scheduler that handed it out."""
 
-    async def pause_job(self, id: str, *, reason: str | None = None) -> "Job[..., Any]": ...
+    async def pause_job(
+        self, id: str, *, reason: str | None = None, until: datetime | None = None
+    ) -> "Job[..., Any]": ...
 
     async def resume_job(self, id: str, *, from_: Literal["now", "past"] = "now") -> "Job[..., Any]": ...
 
@@ -247,6 +198,11 @@ class Job(Generic[P, R]):
     def paused_reason(self) -> str | None:
         """Why it is paused or parked."""
         return self.record.reason
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """When it resumes by itself (aware, UTC), if it is paused and does."""
+        return _instant(self.record.due_at) if self.record.state == "paused" else None
 
     @property
     def revision(self) -> int:
@@ -344,6 +300,31 @@ class Job(Generic[P, R]):
         """Whether return values are kept in the ledger."""
         return self.record.policies.keep_results
 
+    @property
+    def retry(self) -> RetryRule | None:
+        """How a failed run is tried again: durations in microseconds, exceptions by their names."""
+        return self.record.policies.retry
+
+    @property
+    def pause_after_failures(self) -> int | None:
+        """After how many failed runs in a row it is paused."""
+        return self.record.policies.pause_after_failures
+
+    @property
+    def limit(self) -> str | None:
+        """The name of the `Limit` that its runs share with others."""
+        return self.record.policies.limit
+
+    @property
+    def on_success(self) -> str | None:
+        """The id of the job that a successful run starts."""
+        return self.record.policies.on_success
+
+    @property
+    def on_failure(self) -> str | None:
+        """The id of the job that a failed run starts."""
+        return self.record.policies.on_failure
+
     def upcoming(self, n: int = 10) -> list[datetime]:
         """Return the job's next ``n`` nominal instants (aware), earliest first."""
         first = self.next_run_time
@@ -351,9 +332,9 @@ class Job(Generic[P, R]):
             return []
         return [first, *self.record.trigger.upcoming(first, n - 1)]
 
-    async def pause(self, *, reason: str | None = None) -> "Job[P, R]":
+    async def pause(self, *, reason: str | None = None, until: datetime | None = None) -> "Job[P, R]":
         """Pause it; see `Scheduler.pause_job`."""
-        return _typed(await self._control.pause_job(self.id, reason=reason), self)
+        return _typed(await self._control.pause_job(self.id, reason=reason, until=until), self)
 
     async def resume(self, *, from_: Literal["now", "past"] = "now") -> "Job[P, R]":
         """Resume it; see `Scheduler.resume_job`."""

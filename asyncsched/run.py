@@ -12,7 +12,19 @@ import msgspec
 
 from asyncsched.clock import to_datetime
 
-__all__ = ["OVER_STATES", "Cause", "Outcome", "Run", "RunControl", "RunError", "RunRecord", "RunState", "Verdict"]
+__all__ = [
+    "OVER_STATES",
+    "PLANNED_CAUSES",
+    "Cause",
+    "Notes",
+    "Outcome",
+    "Run",
+    "RunControl",
+    "RunError",
+    "RunRecord",
+    "RunState",
+    "Verdict",
+]
 
 R = TypeVar("R")
 
@@ -30,8 +42,12 @@ RunState: TypeAlias = Literal[
 ]
 """The state of a run, or the verdict of a fire that did not run (the last three)."""
 
-Cause: TypeAlias = Literal["schedule", "catchup", "manual"]
-"""Why a run exists: its fire fell due, fell due while nobody looked, or someone called `run_job`."""
+Cause: TypeAlias = Literal["schedule", "catchup", "manual", "backfill", "chain"]
+"""Why a run exists: its fire fell due, fell due while nobody looked, someone called `run_job` or
+`backfill`, or the end of another run started it."""
+
+PLANNED_CAUSES: Final[frozenset[Cause]] = frozenset({"schedule", "catchup"})
+"""The causes of what a trigger brought about: such a row is the one verdict of its instants."""
 
 OVER_STATES: Final[frozenset[RunState]] = frozenset(
     {"succeeded", "failed", "timed_out", "cancelled", "lost", "missed", "skipped", "coalesced"}
@@ -52,7 +68,17 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     For `missed`, `skipped` and `coalesced` one row may stand for a range of instants, from
     ``fire_time`` to ``until`` (both inclusive), ``count`` of them (``None``: too many to count).
-    Instants are Unix microseconds.
+    A run that waits for its next attempt is ``pending`` with the number of the last one. Instants
+    are Unix microseconds.
+
+    Attributes:
+        snoozes: how many of its attempts ended with `Snooze` and do not count.
+        limit_key: under which named limit it runs, and for which key, see `Limit`.
+        unique_key: what it was asked to be the only one of.
+        unbound: whether ``max_instances`` does not concern it.
+        parent: the run whose end started it.
+        input: what that run handed on, encoded.
+        logs: what was logged in its latest attempt, as far as it was captured.
     """
 
     id: str
@@ -74,6 +100,25 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: RunError | None = None
     args: tuple[Any, ...] | None = None
     kwargs: dict[str, Any] | None = None
+    snoozes: int = 0
+    limit_key: str | None = None
+    unique_key: str | None = None
+    unbound: bool = False
+    parent: str | None = None
+    input: bytes | None = None
+    logs: str | None = None
+
+
+class Notes(msgspec.Struct):
+    """What an attempt wants to have done or kept when it ends.
+
+    Attributes:
+        reschedule_to: the job's next instant, in Unix microseconds.
+        logs: what was logged.
+    """
+
+    reschedule_to: int | None = None
+    logs: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -82,12 +127,18 @@ class Outcome(msgspec.Struct, frozen=True):
     ``kind`` is ``succeeded`` (``value`` holds the return value), ``failed`` (``error`` holds the
     text, ``exception`` the live exception where it exists in this process) or ``cancelled`` (the
     executor's own cancel scope was cancelled, never merely because user code raised it).
+
+    Attributes:
+        ancestry: the names of the exception's classes, its own first; retry rules are matched with them.
+        notes: what the attempt asked for, if anything.
     """
 
     kind: Literal["succeeded", "failed", "cancelled"]
     value: Any = None
     error: RunError | None = None
     exception: BaseException | None = None
+    ancestry: tuple[str, ...] = ()
+    notes: Notes | None = None
 
 
 class RunControl(Protocol):
@@ -134,7 +185,7 @@ class Run(Generic[R]):
 
     @property
     def cause(self) -> Cause:
-        """Why it exists: ``schedule``, ``catchup`` or ``manual``."""
+        """Why it exists: ``schedule``, ``catchup``, ``manual``, ``backfill`` or ``chain``."""
         return self.record.cause
 
     @property
@@ -189,8 +240,18 @@ class Run(Generic[R]):
 
     @property
     def error(self) -> RunError | None:
-        """What a failed run raised, as text."""
+        """What a failed run raised, as text; of a run that waits for its next attempt, what the last one raised."""
         return self.record.error
+
+    @property
+    def parent_id(self) -> str | None:
+        """The run whose end started this one (``on_success``, ``on_failure``), or ``None``."""
+        return self.record.parent
+
+    @property
+    def logs(self) -> str | None:
+        """What was logged in its latest attempt, where the job has ``capture_logs``."""
+        return self.record.logs
 
     async def wait(self) -> R:
         """Wait until the run is over and return its result.
