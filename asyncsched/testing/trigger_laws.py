@@ -21,7 +21,8 @@ def check_trigger(trigger: Trigger, starts: Iterable[datetime] = _STARTS, *, ste
     The laws: `next` is a function of its argument alone; its result is aware and strictly later;
     nothing lies between an instant and its result; counting and searching backwards agree with
     stepping; the search is bounded, so that an answer comes at the end of time as well; equality and
-    hash follow from the stored form, which can be read back, and from nothing else.
+    hash follow from the stored form, which can be read back, and from nothing else. A trigger that
+    follows completion has no instants of its own to count or to search backwards.
 
     Args:
         trigger: the trigger, registered with `register_trigger`.
@@ -40,7 +41,7 @@ def check_trigger(trigger: Trigger, starts: Iterable[datetime] = _STARTS, *, ste
     _hold(last is None or last > _END, trigger, "next answers at the end of time", last)
     for start in starts:
         instants = _follow(trigger, start, steps)
-        if instants:
+        if instants and not trigger.follows_completion:
             _check_between(trigger, start, instants[0])
             _check_backwards(trigger, start, instants[0])
             _check_engine_path(trigger, to_us(start), [to_us(instant) for instant in instants])

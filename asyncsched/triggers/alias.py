@@ -21,7 +21,7 @@ _KEYWORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "date": ("run_date", "timezone"),
     "interval": (
         *("weeks", "days", "hours", "minutes", "seconds"),
-        *("start", "end", "start_date", "end_date", "timezone", "jitter"),
+        *("start", "end", "start_date", "end_date", "timezone", "jitter", "from_"),
     ),
     "cron": (*_CRON, "start_date", "end_date", "timezone", "gap", "fold", "jitter"),
     "calendarinterval": (

@@ -108,6 +108,8 @@ class Trigger(Combinable, ABC):
     def upcoming(self, after: datetime | None = None, n: int = 10) -> list[datetime]:
         """Return the next ``n`` instants, earliest first; fewer when the trigger ends before.
 
+        Where the trigger follows completion: what they would be if runs took no time.
+
         Args:
             after: an aware datetime, exclusive; ``None`` means now.
             n: how many at most.
@@ -130,6 +132,14 @@ class Trigger(Combinable, ABC):
     def zone(self) -> tzinfo:
         """The zone in which instants are handed out and days begin; UTC when the trigger has none of its own."""
         return UTC
+
+    @property
+    def follows_completion(self) -> bool:
+        """Whether each further instant counts from the end of the last run; see ``every(..., from_="completion")``.
+
+        Such a trigger cannot be combined with others, as nobody knows its instants ahead of time.
+        """
+        return False
 
     # -- how a definition becomes the trigger of one job ---------------------------------------
 

@@ -1,4 +1,4 @@
-"""A fixed rate on elapsed time, unmoved by the clocks of any zone."""
+"""A fixed rate, or a fixed delay after each run, on elapsed time, unmoved by the clocks of any zone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ __all__ = ["IntervalTrigger", "every"]
 _LONGEST: Final = LATEST_US - EARLIEST_US
 
 Start: TypeAlias = Moment | Literal["now"]
+CountedFrom: TypeAlias = Literal["start", "completion"]
 
 
 @register_trigger
@@ -37,6 +38,11 @@ class IntervalTrigger(MicrosecondTrigger):
     is added. Without it the anchor is the moment the job is added and the first fire is one interval
     later. Until it is anchored, the trigger counts from the instant it is asked about.
 
+    With ``from_="completion"`` it is a fixed delay instead of a fixed rate: the first fire is the same,
+    and every further one is one interval after the end of the last run, however that ended. The
+    scheduler knows that end; the trigger itself takes the instant it is asked about for one, so that
+    `upcoming` is what would be if runs took no time.
+
     Args:
         weeks: with the next four, the interval: their sum, exact to the microsecond, above zero.
         days: of 24 hours each.
@@ -47,6 +53,7 @@ class IntervalTrigger(MicrosecondTrigger):
         end: the last instant that may fire, inclusive.
         timezone: the zone of naive datetimes and of the datetimes handed out.
         jitter: lands on the job, in seconds.
+        from_: ``"start"`` for a fixed rate; ``"completion"`` for a fixed delay after each run.
 
     Attributes:
         period: the interval in microseconds.
@@ -54,10 +61,11 @@ class IntervalTrigger(MicrosecondTrigger):
         end: the last possible instant in UTC (naive while no zone is known), or ``None``.
         timezone: the zone, if one is known.
         jitter: as given.
+        from_: as given.
 
     Raises:
-        InvalidTriggerError: the interval is not above zero or longer than the calendar, or ``end`` lies
-            before ``start``.
+        InvalidTriggerError: the interval is not above zero or longer than the calendar, ``end`` lies
+            before ``start``, or ``from_`` is something else.
         ConfigurationError: a zone is unknown or a local time does not exist in it.
     """
 
@@ -68,6 +76,7 @@ class IntervalTrigger(MicrosecondTrigger):
     end: datetime | None
     timezone: tzinfo | None
     jitter: Jitter
+    from_: CountedFrom
 
     def __init__(
         self,
@@ -81,6 +90,7 @@ class IntervalTrigger(MicrosecondTrigger):
         end: Moment | None = None,
         timezone: str | tzinfo | None = None,
         jitter: AnyJitter = None,
+        from_: CountedFrom = "start",
     ) -> None:
         amounts = (weeks, days, hours, minutes, seconds)
         parts = [
@@ -92,7 +102,7 @@ class IntervalTrigger(MicrosecondTrigger):
             raise InvalidTriggerError(
                 f"end={end!r} lies before start={start!r}: it would never fire", field="end", value=end
             )
-        self._fill(sum(parts), anchor, limit, zone, read_jitter(jitter))
+        self._fill(sum(parts), anchor, limit, zone, read_jitter(jitter), from_)
 
     def _fill(
         self,
@@ -101,6 +111,7 @@ class IntervalTrigger(MicrosecondTrigger):
         end: datetime | None,
         zone: tzinfo | None,
         jitter: Jitter,
+        from_: CountedFrom,
     ) -> None:
         if period <= 0:
             raise InvalidTriggerError(
@@ -115,7 +126,14 @@ class IntervalTrigger(MicrosecondTrigger):
                 field="seconds",
                 value=period // 1_000_000,
             )
-        values = {"period": period, "start": start, "end": end, "timezone": zone, "jitter": jitter}
+        if from_ not in ("start", "completion"):
+            raise InvalidTriggerError(
+                f"from_={from_!r:.80} is not understood; write 'start' for a fixed rate, or 'completion' for a "
+                "fixed delay after the end of each run",
+                field="from_",
+                value=from_,
+            )
+        values = {"period": period, "start": start, "end": end, "timezone": zone, "jitter": jitter, "from_": from_}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -127,9 +145,10 @@ class IntervalTrigger(MicrosecondTrigger):
         end: datetime | None,
         zone: tzinfo | None,
         jitter: Jitter,
+        from_: CountedFrom,
     ) -> Self:
         made = cls.__new__(cls)
-        made._fill(period, start, end, zone, jitter)  # noqa: SLF001 - its own
+        made._fill(period, start, end, zone, jitter, from_)  # noqa: SLF001 - its own
         return made
 
     # Naive datetimes compare without their fold, which is what tells the two times of a repeated hour apart.
@@ -142,12 +161,17 @@ class IntervalTrigger(MicrosecondTrigger):
 
     def _key(self) -> tuple[object, ...]:
         start = write_moment(self.start) if isinstance(self.start, datetime) else self.start
-        return self.period, start, write_moment(self.end), self.timezone, self.jitter
+        return self.period, start, write_moment(self.end), self.timezone, self.jitter, self.from_
 
     @property
     def zone(self) -> tzinfo:
         """The zone in which instants are handed out."""
         return self.timezone or UTC
+
+    @property
+    def follows_completion(self) -> bool:
+        """Whether each further instant counts from the end of the last run."""
+        return self.from_ == "completion"
 
     def _anchor(self, after: int) -> int:
         return utc_of(self.start) if isinstance(self.start, datetime) else after
@@ -156,27 +180,39 @@ class IntervalTrigger(MicrosecondTrigger):
         return LATEST_US if self.end is None else min(utc_of(self.end), LATEST_US)
 
     def next_us(self, after: int) -> int | None:
-        """Return the first instant strictly later than ``after``, in constant time."""
+        """Return the first instant strictly later than ``after``, in constant time.
+
+        With ``from_="completion"`` that is one interval after it, and never before the anchor.
+        """
         anchor = self._anchor(after)
-        found = anchor if anchor > after else after + self.period - (after - anchor) % self.period
+        passed = 0 if self.follows_completion else (after - anchor) % self.period
+        found = anchor if anchor > after else after + self.period - passed
         return found if found <= self._limit() else None
 
     def last_us(self, after: int, until: int) -> int | None:
-        """Return the last instant in (after, until], in constant time."""
+        """Return the last instant in (after, until], in constant time.
+
+        With ``from_="completion"`` none is known ahead of time but the anchor.
+        """
         anchor = self._anchor(after)
         until = min(until, self._limit())
-        found = until - (until - anchor) % self.period
-        return found if found > after and found >= anchor else None
+        found = anchor if self.follows_completion else until - (until - anchor) % self.period
+        return found if after < found <= until and found >= anchor else None
 
     def count_us(self, after: int, until: int) -> int | None:
-        """Return how many instants lie in (after, until], in constant time."""
+        """Return how many instants lie in (after, until], as far as they are known, in constant time."""
         first = self.next_us(after)
         last = self.last_us(after, until)
         return 0 if first is None or last is None else (last - first) // self.period + 1
 
     def first_us(self, added_at: int) -> int | None:
-        """Return the first instant that is not before ``added_at``; unanchored, one interval after it."""
-        return self.next_us(added_at - 1 if self.start is not None else added_at)
+        """Return the first instant that is not before ``added_at``; unanchored, one interval after it.
+
+        With ``from_="completion"`` and an anchor that has passed it is one interval after it, too.
+        """
+        if self.start is None or (self.follows_completion and self._anchor(added_at) < added_at):
+            return self.next_us(added_at)
+        return self.next_us(added_at - 1)
 
     def with_timezone(self, timezone: tzinfo) -> Trigger:
         """Return the trigger in that zone, naive datetimes read in it; itself when it has a zone.
@@ -188,7 +224,8 @@ class IntervalTrigger(MicrosecondTrigger):
             return self
         zone = resolve_zone(timezone)
         start = in_zone(self.start, zone) if isinstance(self.start, datetime) else self.start
-        return self._of(self.period, start, None if self.end is None else in_zone(self.end, zone), zone, self.jitter)
+        end = None if self.end is None else in_zone(self.end, zone)
+        return self._of(self.period, start, end, zone, self.jitter, self.from_)
 
     def anchored(self, at: datetime) -> Trigger:
         """Return the trigger with its anchor set; itself when it has a ``start`` of its own.
@@ -203,12 +240,13 @@ class IntervalTrigger(MicrosecondTrigger):
         first = to_us(at) + (0 if self.start == "now" else self.period)
         if first > LATEST_US:
             raise InvalidTriggerError(f"{self!r} added at {at} would not fire before the year 10000", value=self.period)
-        return self._of(self.period, to_datetime(first), self.end, self.timezone, self.jitter)
+        return self._of(self.period, to_datetime(first), self.end, self.timezone, self.jitter, self.from_)
 
     def describe(self) -> str:
         """Return ``every 1 hour and 30 minutes, from 2030-01-31 09:00:00 (Europe/Berlin)``."""
         unit = duration_text(self.period).removeprefix("1 ") if len(split_microseconds(self.period)) == 1 else ""
-        words = [f"every {unit or duration_text(self.period)}"]
+        follows = " after the last run has ended" if self.follows_completion else ""
+        words = [f"every {unit or duration_text(self.period)}{follows}"]
         if self.start == "now":
             words.append("from the moment it is added")
         elif self.start is not None:
@@ -232,6 +270,7 @@ class IntervalTrigger(MicrosecondTrigger):
             "end": write_moment(self.end),
             "timezone": None if self.timezone is None else zone_key(self.timezone),
             **stored_jitter(self.jitter),
+            **({"from": self.from_} if self.follows_completion else {}),
         }
 
     @classmethod
@@ -241,7 +280,7 @@ class IntervalTrigger(MicrosecondTrigger):
         zone = None if data["timezone"] is None else resolve_zone(data["timezone"])
         period = whole_microseconds(data["period"], "period", 1)
         start, end = _read_start(data["start"], zone), read_optional(data["end"], "end", zone)
-        return cls._of(period, start, end, zone, read_jitter(data.get("jitter")))
+        return cls._of(period, start, end, zone, read_jitter(data.get("jitter")), data.get("from", "start"))
 
     def __repr__(self) -> str:
         words = [f"{name}={amount!r}" for name, amount in split_microseconds(self.period).items()]
@@ -253,6 +292,8 @@ class IntervalTrigger(MicrosecondTrigger):
             words.append(f"timezone={zone_key(self.timezone)!r}")
         if self.jitter is not None:
             words.append(f"jitter={self.jitter!r}")
+        if self.follows_completion:
+            words.append(f"from_={self.from_!r}")
         return f"IntervalTrigger({', '.join(words)})"
 
 
@@ -267,9 +308,12 @@ def every(
     end: Moment | None = None,
     timezone: str | tzinfo | None = None,
     jitter: AnyJitter = None,
+    from_: CountedFrom = "start",
 ) -> IntervalTrigger:
-    """Return the trigger that fires at a fixed rate on elapsed time; see `IntervalTrigger`."""
-    return IntervalTrigger(weeks, days, hours, minutes, seconds, start=start, end=end, timezone=timezone, jitter=jitter)
+    """Return the trigger that fires at a fixed rate on elapsed time, or after a fixed delay; see `IntervalTrigger`."""
+    return IntervalTrigger(
+        weeks, days, hours, minutes, seconds, start=start, end=end, timezone=timezone, jitter=jitter, from_=from_
+    )
 
 
 def _read_start(start: Start | None, zone: tzinfo | None) -> datetime | Literal["now"] | None:

@@ -170,7 +170,8 @@ def read_parts(triggers: object, kind: str) -> tuple[Trigger, ...]:
     """Return the parts of a combination, checked.
 
     Raises:
-        InvalidTriggerError: it is not a collection of triggers, or holds fewer than one.
+        InvalidTriggerError: it is not a collection of triggers, holds fewer than one, or one whose instants
+            are not known ahead of time.
     """
     if isinstance(triggers, Trigger) or not isinstance(triggers, Iterable):
         problem = f"{kind} takes a list of triggers, not {triggers!r:.80}; write for example {kind}([every(hours=1), cron('0 9 * * *')])"
@@ -183,6 +184,11 @@ def read_parts(triggers: object, kind: str) -> tuple[Trigger, ...]:
                 f"{part!r:.80} is not a trigger, so it cannot be part of {kind}; write for example cron('0 9 * * *')"
             )
             raise InvalidTriggerError(problem, field="triggers", value=part)
+    for part in checked:
+        if part.follows_completion:
+            problem = f"{part!r:.300} counts from the end of the last run, so its instants are not known ahead of time"
+            remedy = "bound it by its own start= and end=, give each trigger a job of its own, or leave out from_"
+            raise InvalidTriggerError(f"{problem} and it cannot be part of {kind}; {remedy}", field="from_", value=part)
     if not checked:
         raise InvalidTriggerError(
             f"{kind} of no triggers would never fire; give at least one", field="triggers", value=parts
