@@ -10,7 +10,7 @@ import anyio
 
 from asyncsched._engine.host import SchedulerState
 from asyncsched._engine.signals import stopped_by_signals
-from asyncsched._facade.events import EventCalls
+from asyncsched._facade.hooks import HookCalls
 from asyncsched._facade.life import Life
 from asyncsched.clock import Clock
 from asyncsched.executors.base import Executor
@@ -25,7 +25,7 @@ __all__ = ["Scheduler"]
 
 
 @final
-class Scheduler(EventCalls):
+class Scheduler(HookCalls):
     """A job scheduler inside an asyncio or trio program.
 
     ``async with Scheduler() as s:`` starts it and, on exit, stops firing, waits for running jobs up

@@ -20,6 +20,7 @@ from asyncsched._engine.broadcast import Broadcast
 from asyncsched._engine.changes import Changes
 from asyncsched._engine.host import Host, SchedulerState, guarded
 from asyncsched._engine.listeners import Listeners
+from asyncsched._engine.middleware import MiddlewareChain
 from asyncsched._engine.runner import RunnerPool
 from asyncsched._engine.settings import EngineSettings
 from asyncsched._engine.tick import Tick
@@ -62,6 +63,7 @@ class Engine:
         broadcast: Broadcast,
         listeners: Listeners,
         control: Control,
+        middleware: MiddlewareChain,
         ready: Callable[["Engine"], Awaitable[None]],
         removed: Callable[[str, Iterable[str]], None],
     ) -> None:
@@ -88,6 +90,7 @@ class Engine:
             executors=executors,
             clock=clock,
             control=control,
+            middleware=middleware,
             limit=settings.max_concurrent_runs,
             freed=self._slots_freed,
         )

@@ -9,6 +9,7 @@ new one only after it was used; cancelling a run is cancelling the scope of the 
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from logging import getLogger
 from typing import Final, Protocol, final
 
@@ -16,11 +17,14 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from asyncsched._engine.bridge import native_cancellations
 from asyncsched._engine.deadlines import Deadlines
+from asyncsched._engine.middleware import MiddlewareChain, Passage
 from asyncsched.clock import Clock
 from asyncsched.context import Control, RunScope, cancelled_runs
 from asyncsched.executors.base import Call, Executor
-from asyncsched.run import Outcome, RunError
+from asyncsched.job import JobRecord
+from asyncsched.run import Outcome, RunError, RunRecord
 from asyncsched.stores.base import Start
 from asyncsched.tasks import TaskRegistry
 
@@ -30,6 +34,7 @@ logger: Final = getLogger("asyncsched.run")
 
 MISFIRE: Final = "misfire_grace_time"
 TIMEOUT: Final = "timeout"
+MIDDLEWARE: Final = "a middleware ended it"
 
 SLICE_US: Final = 5_000
 """How long runs may follow each other on one runner before other tasks get a turn."""
@@ -97,6 +102,7 @@ class RunnerPool:
         executors: dict[str, Executor],
         clock: Clock,
         control: Control,
+        middleware: MiddlewareChain,
         limit: int,
         freed: Callable[[], None],
     ) -> None:
@@ -104,6 +110,7 @@ class RunnerPool:
         self._executors = executors
         self._clock = clock
         self._control = control
+        self._middleware = middleware
         self._limit = limit
         self._freed = freed
         self._queue: deque[Assignment] = deque()
@@ -114,6 +121,7 @@ class RunnerPool:
         self._held = 0
         self._refusal: str | None = None
         self._cancelled: type[BaseException] = BaseException
+        self._native_cancellations: Callable[[], int] = int
         self.deferred = 0
         """How many claimed runs wait for the end of an earlier attempt of theirs on this node."""
         self.active: Final[dict[str, Assignment]] = {}
@@ -144,6 +152,7 @@ class RunnerPool:
         """Start runners in that task group from now on."""
         self._group = group
         self._cancelled = anyio.get_cancelled_exc_class()  # noqa: ASYNC118 - asked once for each loop, not for each run
+        self._native_cancellations = native_cancellations()
 
     def submit(self, home: Home, starts: Iterable[Start]) -> None:
         """Queue claimed runs, whose slots are reserved already; never waits."""
@@ -299,17 +308,25 @@ class RunnerPool:
         assignment.scope = scope
         if job.policies.timeout is not None:
             self._deadlines.add(assignment.start.run.id, job.policies.timeout)
+        passage: Passage | None = None
         try:
-            outcome = await executor.run(self._call(assignment))
+            call = self._call(assignment)
+            if not self._middleware.links:
+                outcome = await executor.run(call)
+            else:
+                passage = Passage(self._middleware.links, call.scope, now, partial(_attempt, executor, call))
+                outcome = await passage.run(self._native_cancellations)
         except self._cancelled:
             self._settle(assignment, Outcome("cancelled"), now, assignment.why_cancelled())
             raise
-        except Exception as error:  # an executor that breaks its contract, or a task that is gone
-            logger.exception("run %s could not be executed by %r", assignment.start.run.id, job.executor)
-            outcome = _failed(f"executor {job.executor!r}: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - an executor that breaks its contract, or a task that is gone; logged
+            outcome = _broken(job, assignment.start.run, error)
         finally:
             if cancelled_runs:
                 cancelled_runs.discard(assignment.start.run.id)
+        if passage is not None:
+            self._settle(assignment, outcome, now, MIDDLEWARE if outcome.kind == "cancelled" else None)
+            return not (passage.ended_with(self._cancelled) or isinstance(outcome.exception, self._cancelled))
         self._settle(assignment, outcome, now, None)
         return not isinstance(outcome.exception, self._cancelled)  # a task that a job cancelled natively stays marked
 
@@ -352,6 +369,19 @@ def _is_too_late(start: Start, now: int) -> bool:
     """Tell whether the first attempt of a scheduled run would start beyond its grace."""
     grace, run = start.job.policies.misfire_grace, start.run
     return grace is not None and run.attempt == 1 and run.cause != "manual" and now > run.scheduled_time + grace
+
+
+async def _attempt(executor: Executor, call: Call) -> Outcome:
+    """Make an attempt inside of middleware, which no error of the executor's is to fly through."""
+    try:
+        return await executor.run(call)
+    except Exception as error:  # noqa: BLE001 - logged there
+        return _broken(call.scope.job, call.scope.run, error)
+
+
+def _broken(job: JobRecord, run: RunRecord, error: Exception) -> Outcome:
+    logger.error("run %s could not be executed by %r", run.id, job.executor, exc_info=error)
+    return _failed(f"executor {job.executor!r}: {type(error).__name__}: {error}")
 
 
 def _failed(message: str) -> Outcome:

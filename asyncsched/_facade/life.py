@@ -15,6 +15,7 @@ from asyncsched._engine.engine import Engine
 from asyncsched._engine.host import SchedulerState
 from asyncsched._engine.ledger import Ledger
 from asyncsched._engine.listeners import Listeners
+from asyncsched._engine.middleware import MiddlewareChain
 from asyncsched._engine.policies import policies_from
 from asyncsched._engine.settings import engine_settings
 from asyncsched._engine.temporary import TemporaryTasks
@@ -59,6 +60,7 @@ class Life:
         self.codec: Final = Codec()
         self.broadcast: Final = Broadcast()
         self.listeners: Final = Listeners(self.broadcast)
+        self.middleware: Final = MiddlewareChain()
         self.tasks: Final = TaskRegistry(default_tasks)
         self.temporary: Final = TemporaryTasks(self.tasks, self._running_tasks)
         self.parts: Final = Parts(store, stores, executors)
@@ -84,7 +86,7 @@ class Life:
             Whatever kept it from starting; everything is released again then.
         """
         if self.running:
-            self._check_home()
+            _check_home(self._home)
         if self._starting or self.running:
             raise SchedulerStateError(
                 f"the scheduler is {self.state} already; use one `async with` at a time, or a second Scheduler"
@@ -112,7 +114,7 @@ class Life:
         if engine is None:
             return
         if not engine.host.done:
-            self._check_home()
+            _check_home(self._home)
         engine.host.signal()
         try:
             await self._finish(engine)
@@ -190,6 +192,7 @@ class Life:
             broadcast=self.broadcast,
             listeners=self.listeners,
             control=self._control,
+            middleware=self.middleware,
             ready=self._write_definitions,
             removed=self.temporary.removed,
         )
@@ -227,7 +230,7 @@ class Life:
         engine = self.engine_or_none
         if engine is None or self._half_started:
             raise self.stopped_error()
-        self._check_home()
+        _check_home(self._home)
         return engine
 
     def ledger(self) -> Ledger:
@@ -248,7 +251,7 @@ class Life:
             SchedulerStateError: it runs in another process or event loop, or is opening its stores.
         """
         if self.running:
-            self._check_home()
+            _check_home(self._home)
             if self._half_started:
                 raise self.stopped_error()
         return self._definitions
@@ -299,15 +302,6 @@ class Life:
         engine = self._engine
         return set() if engine is None else {run.start.job.task for run in engine.pool.active.values()}
 
-    def _check_home(self) -> None:
-        if self._home is None:
-            return
-        process, loop = self._home
-        if process != process_id():
-            raise SchedulerStateError("the scheduler was started before a fork; start a new Scheduler in this process")
-        if loop is not loop_identity():
-            raise SchedulerStateError("the scheduler runs in another event loop; call it from the one that started it")
-
     def _staged_definitions(self) -> Definitions:
         mute = Announcer(Broadcast(), self.clock, "", self.temporary.removed)
         return self._make_definitions(
@@ -336,6 +330,17 @@ class Life:
             changed=changed,
             removed=removed,
         )
+
+
+def _check_home(home: tuple[int, object] | None) -> None:
+    """Refuse to go on in another process or event loop than the one that it was started in."""
+    if home is None:
+        return
+    process, loop = home
+    if process != process_id():
+        raise SchedulerStateError("the scheduler was started before a fork; start a new Scheduler in this process")
+    if loop is not loop_identity():
+        raise SchedulerStateError("the scheduler runs in another event loop; call it from the one that started it")
 
 
 async def _tell_nobody(_store: str, _tasks: Iterable[str]) -> None:

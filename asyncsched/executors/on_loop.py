@@ -22,7 +22,7 @@ from asyncsched.executors.base import Call
 from asyncsched.executors.outcome import failed, returned
 from asyncsched.run import Outcome
 
-__all__ = ["run_on_loop"]
+__all__ = ["cancellation_is_pending", "outcome_of", "run_on_loop"]
 
 logger: Final = getLogger("asyncsched.run")
 
@@ -33,12 +33,13 @@ _set_scope: Final = scope_var.set
 _members: Final[Callable[[BaseException], tuple[BaseException, ...]]] = vars(BaseExceptionGroup)["exceptions"].__get__
 
 
-async def run_on_loop(call: Call, native_cancellations: Callable[[], int]) -> Outcome:
+async def run_on_loop(call: Call, native_cancellations: Callable[[], int], patience: int = _PATIENCE) -> Outcome:
     """Make one attempt here: call the function and await what it returns, if that can be awaited.
 
     Args:
         call: the attempt; its function may be a plain one, which then blocks the event loop.
         native_cancellations: tells how many requests to cancel the current task are unanswered.
+        patience: how often the engine's cancellation may be met before the job is ended by force.
 
     Returns:
         What user code did, whatever it raised. A native cancellation that user code aimed at the
@@ -57,18 +58,18 @@ async def run_on_loop(call: Call, native_cancellations: Callable[[], int]) -> Ou
         job = cast("Any", value if type(value) is CoroutineType else _to_await(value))
         outcome = returned(value) if job is None else None
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
-        outcome, job = _outcome_of(error), None
+        outcome, job = outcome_of(error), None
     if job is not None:
-        outcome = await _drive(context, job)
+        outcome = await _drive(context, job, patience)
     if outcome is None:
         return await _meet_cancellation()
-    if native_cancellations() and not _cancellation_is_pending():
+    if native_cancellations() and not cancellation_is_pending():
         await forgive_native_cancellations()
     return outcome
 
 
 @coroutine
-def _drive(context: Context, job: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Outcome | None]:
+def _drive(context: Context, job: Coroutine[Any, Any, Any], patience: int) -> Generator[Any, Any, Outcome | None]:
     """Run a coroutine to its end, each step inside the context; ``None`` where it let the outer cancellation out."""
     step: Callable[[Any], Any] = job.send
     passed: Any = None
@@ -79,7 +80,7 @@ def _drive(context: Context, job: Coroutine[Any, Any, Any]) -> Generator[Any, An
         except StopIteration as end:
             return Outcome("succeeded", end.value)
         except BaseException as error:  # noqa: BLE001 - whatever user code raises is an outcome
-            return _outcome_of(error)
+            return outcome_of(error)
         try:
             passed = yield asked
         except GeneratorExit:  # the task itself is thrown away: there is nobody left to report to
@@ -91,7 +92,7 @@ def _drive(context: Context, job: Coroutine[Any, Any, Any]) -> Generator[Any, An
             step = job.send
         if cancelled_runs and _is_cancelled(context, passed):
             ignored += 1
-            if ignored > _PATIENCE:
+            if ignored > patience:
                 _end_by_force(context, job)
                 return None
 
@@ -131,9 +132,9 @@ async def _meet_cancellation() -> NoReturn:
         await anyio.sleep_forever()
 
 
-def _outcome_of(error: BaseException) -> Outcome | None:
+def outcome_of(error: BaseException) -> Outcome | None:
     """Return the outcome of user code that raised, or ``None`` for the cancellation from outside."""
-    if _cancellation_is_pending() and _holds_cancellation(error):
+    if cancellation_is_pending() and _holds_cancellation(error):
         return None
     return failed(error)
 
@@ -151,6 +152,6 @@ def _holds_cancellation(error: BaseException) -> bool:
     return False
 
 
-def _cancellation_is_pending() -> bool:
+def cancellation_is_pending() -> bool:
     """Tell whether a surrounding cancel scope, the engine's, has been cancelled."""
     return anyio.current_effective_deadline() == float("-inf")
