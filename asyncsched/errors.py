@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+_LONGEST_DELAY_S = 10.0**10
+
+
 class AsyncschedError(Exception):
     """Root of every error that asyncsched raises."""
 
@@ -157,12 +160,16 @@ class RunLost(RunFailed):
     """A run that was waited for was lost with the node that ran it."""
 
 
+def _is_delay(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < _LONGEST_DELAY_S
+
+
 class _Again(Exception):  # noqa: N818 - what a job raises is a wish, not an error
     """What a job raises to be run again."""
 
     def __init__(self, delay: float | timedelta) -> None:
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < 10**10:
+        if not _is_delay(seconds):
             name = type(self).__name__
             raise ConfigurationError(f"{name}({delay!r}) is no delay; give zero or more seconds, or a timedelta")
         self.delay: float = seconds

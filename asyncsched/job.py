@@ -55,7 +55,8 @@ class Tail(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         run_id: its row.
-        state: of the row, like the next two.
+        revision: of the row, like the next two.
+        state: ``skipped``, ``missed`` or ``coalesced``.
         reason: why.
         fire_time: its first instant.
         scheduled_time: that of the first instant.
@@ -63,6 +64,7 @@ class Tail(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     run_id: str
+    revision: int
     state: str
     reason: str
     fire_time: int

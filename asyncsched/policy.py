@@ -94,7 +94,7 @@ class Limit:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+        if not _is_name(self.name):
             raise ConfigurationError(f"Limit({self.name!r}): a name has 1 to 63 letters, digits, '_', '.' or '-'")
         if self.concurrency is not None and not _is_count(self.concurrency):
             raise ConfigurationError(f"Limit({self.name!r}): concurrency={self.concurrency!r} must be an int from 1 on")
@@ -102,7 +102,7 @@ class Limit:
             raise ConfigurationError(
                 f"Limit({self.name!r}): rate={self.rate!r} must be a pair (count, seconds), such as (60, 60.0)"
             )
-        if self.key is not None and not (isinstance(self.key, str) and _FIELD.search(self.key)):
+        if self.key is not None and not _has_field(self.key):
             raise ConfigurationError(
                 f"Limit({self.name!r}): key={self.key!r} names no argument; write key='{{tenant}}', for example"
             )
@@ -136,6 +136,14 @@ def limit_key(name: str, key: str, arguments: Mapping[str, object]) -> str:
     if len(value) > _LONGEST_KEY or not value.isprintable():
         value = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"{name}:{value}"
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _has_field(key: object) -> bool:
+    return isinstance(key, str) and _FIELD.search(key) is not None
 
 
 def _is_count(value: object) -> bool:

@@ -12,7 +12,8 @@ from statistics import geometric_mean, median
 from typing import Final, get_args
 
 from asyncsched import cron, every
-from asyncsched._engine.plan import plan_due, schedule_fire
+from asyncsched._engine.instants import schedule_fire
+from asyncsched._engine.plan import plan_due
 from asyncsched.clock import to_us
 from asyncsched.job import Coalesce, JobRecord, Policies
 from asyncsched.triggers import Trigger

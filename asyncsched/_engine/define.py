@@ -11,8 +11,8 @@ import msgspec
 from msgspec.structs import replace
 
 from asyncsched._engine.arguments import NOTHING, is_coroutine, read_arguments
+from asyncsched._engine.instants import schedule_fire
 from asyncsched._engine.labels import read_metadata, read_tags, read_text
-from asyncsched._engine.plan import schedule_fire
 from asyncsched._engine.policies import overlay
 from asyncsched.clock import to_us
 from asyncsched.errors import ConfigurationError, InvalidTriggerError

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from asyncsched import events
 from asyncsched._engine.announcer import Announcer
 from asyncsched._engine.company import Company
-from asyncsched._engine.plan import plan_lost
+from asyncsched._engine.ending import plan_lost
 from asyncsched._engine.trouble import AWAY, Trouble
 from asyncsched.clock import Clock
 from asyncsched.stores.base import JobStore, Node

@@ -12,30 +12,29 @@ ten years of missed seconds cost as much as one.
 """
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
-from asyncsched.job import JobRecord, Policies
+from asyncsched._engine.instants import resume, schedule_fire, scheduled_time
+from asyncsched.job import JobRecord, Tail
 from asyncsched.run import Cause, RunRecord, RunState
 from asyncsched.triggers.base import Trigger
 
 __all__ = [
+    "QUEUE_FULL",
+    "QUEUE_LIMIT",
     "Decision",
     "ForeignJobError",
-    "LostPlanner",
     "Planner",
     "UnplannableError",
     "plan_due",
-    "plan_lost",
-    "schedule_fire",
-    "scheduled_time",
 ]
 
+QUEUE_FULL: Final = "queue_full"
 QUEUE_LIMIT: Final = 1000
-"""How many pending runs `queue_all` lets gather for one job."""
+"""How many pending runs `queue_all`, or a named limit, lets gather for one job."""
 
 
 class UnplannableError(Exception):
@@ -51,56 +50,51 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
     ``runs`` holds runs to start at once (``running``, already owned by the planning node), runs
     that wait (``pending``) and verdicts of fires that do not run.
+
+    Attributes:
+        longer: a verdict of the ledger that stands for more instants from now on: the whole row, to
+            be written over the one of its id, and what is new of it, to be told.
+        cancel: how many of the job's running runs are to be asked to cancel, the oldest first.
     """
 
     job: JobRecord
     runs: tuple[RunRecord, ...]
+    longer: tuple[RunRecord, RunRecord] | None = None
+    cancel: int = 0
 
 
 Planner: TypeAlias = Callable[[JobRecord, int, int, int], Decision]
-"""(job, now, how many of its runs are running, how many are pending) -> what becomes of it."""
+"""(job, now, how many of its runs hold a slot, how many wait for one) -> what becomes of it.
 
-LostPlanner: TypeAlias = Callable[[JobRecord | None, RunRecord, int], RunRecord]
-"""(job or ``None`` if it is gone, a run whose node died, now) -> the run's row from now on."""
-
-
-def scheduled_time(job_id: str, policies: Policies, trigger: Trigger | None, nominal: int) -> int:
-    """Return the nominal instant plus jitter: a stable hash, short of the next nominal instant."""
-    if policies.jitter is None:
-        return nominal
-    low, high = policies.jitter
-    digest = blake2b(f"{job_id}\0{nominal}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    delay = low + int.from_bytes(digest) % (high - low + 1)
-    following = None if trigger is None else trigger.next_us(nominal)
-    return nominal + (delay if following is None else min(delay, following - nominal - 1))
-
-
-def schedule_fire(job: JobRecord, nominal: int | None) -> JobRecord:
-    """Return the job with that instant as its next fire; ``None`` for none."""
-    due_at = None if nominal is None else scheduled_time(job.id, job.policies, job.trigger, nominal)
-    return replace(job, next_fire=nominal, due_at=due_at)
+A run holds a slot while an attempt is running and while it waits for its next one.
+"""
 
 
 def plan_due(
     job: JobRecord, now: int, running: int, pending: int, *, node: str, new_run_id: Callable[[], str]
 ) -> Decision:
-    """Decide what becomes of a job whose next fire is due.
+    """Decide what becomes of a job whose next fire is due, or whose pause ends.
 
     Args:
-        job: active, with ``due_at <= now``.
+        job: active or paused, with ``due_at <= now``.
         now: the store's clock.
-        running: how many of its runs are running, over all nodes.
-        pending: how many are waiting.
+        running: how many of its runs hold a slot, over all nodes.
+        pending: how many wait for one.
         node: the node that will own what is started.
         new_run_id: yields ids for new rows.
 
     Raises:
         UnplannableError: the job has no due instant at all.
     """
+    if job.state == "paused":
+        job = resume(job, job.due_at or now, from_past=False)
+        if job.due_at is None or job.due_at > now:
+            return Decision(job, ())
     first = job.next_fire
     if first is None:
         raise UnplannableError("it is due but has no next fire time")
-    following = None if job.trigger is None else job.trigger.next_us(first)
+    trigger = job.trigger
+    following = None if trigger is None or trigger.follows_completion else trigger.next_us(first)
     alone = following is None or following > now
     if alone and _is_plain(job) and running + pending < (job.policies.max_instances or 1):
         run = _starting(job, first, first, now, node, new_run_id())
@@ -110,8 +104,10 @@ def plan_due(
     single = due.last == due.first
     chosen = [first] if single and not _is_cut(job, first, now) else _choose(job, due, now, rows)
     rows.start(chosen, running, pending, "schedule" if single else "catchup")
+    if trigger is not None and trigger.follows_completion and not rows.has_runs:
+        due = due._replace(following=trigger.next_us(now))
     planned = replace(schedule_fire(job, due.following), last_fire=due.last, skip_until=None)
-    return Decision(planned, tuple(rows.rows))
+    return rows.decision(planned)
 
 
 def _is_plain(job: JobRecord) -> bool:
@@ -121,7 +117,9 @@ def _is_plain(job: JobRecord) -> bool:
         policies.misfire_grace is None
         and policies.catchup_window is None
         and policies.jitter is None
+        and policies.limit_key is None
         and job.skip_until is None
+        and job.tail is None
     )
 
 
@@ -143,14 +141,6 @@ def _starting(
     )
 
 
-def plan_lost(job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
-    """Decide what becomes of a run whose node died: another attempt, or `lost`."""
-    count = run.lost_count + 1
-    if job is None or job.policies.on_lost == "fail" or count > job.policies.max_lost:
-        return replace(run, state="lost", lost_count=count, finished_at=now, reason=f"node {run.node} died")
-    return replace(run, state="pending", lost_count=count, node=None, reason=f"node {run.node} died")
-
-
 class _Due(NamedTuple):
     """The due instants of a job, first to last inclusive, and the first that is not due yet."""
 
@@ -160,7 +150,7 @@ class _Due(NamedTuple):
 
 
 def _due_instants(job: JobRecord, first: int, now: int) -> _Due:
-    if job.trigger is None:
+    if job.trigger is None or job.trigger.follows_completion:
         return _Due(first, first, None)
     last = job.trigger.last_us(first, now) or first
     if scheduled_time(job.id, job.policies, job.trigger, last) > now:
@@ -257,14 +247,16 @@ def _before(trigger: Trigger, start: int, instant: int) -> int:
 class _Rows:
     """Gathers the rows of one decision."""
 
-    __slots__ = ("_job", "_new_run_id", "_node", "_now", "rows")
+    __slots__ = ("_cancel", "_job", "_new_run_id", "_node", "_now", "has_runs", "rows")
 
     def __init__(self, job: JobRecord, now: int, node: str, new_run_id: Callable[[], str]) -> None:
         self.rows: list[RunRecord] = []
+        self.has_runs = False
         self._job = job
         self._now = now
         self._node = node
         self._new_run_id = new_run_id
+        self._cancel = 0
 
     def verdict(self, first: int, last: int, state: RunState, reason: str) -> None:
         job = self._job
@@ -291,37 +283,88 @@ class _Rows:
         """Turn the chosen instants into runs that start, runs that wait, or skipped fires.
 
         One starts at once, as a claim counts jobs; further ones with a slot of their job's wait for
-        one of the node's.
+        one of the node's. Where there is a named limit all of them wait, and whoever starts them asks it.
         """
         policies = self._job.policies
         limit = None if policies.overlap == "allow" else policies.max_instances
-        free = len(instants) if limit is None else limit - running - pending
-        state: RunState = "running"
+        is_limited = policies.limit_key is not None
+        state: RunState = "pending" if is_limited else "running"
+        free = QUEUE_LIMIT - pending if is_limited else len(instants)
+        if limit is not None:
+            free = min(free, limit - running - pending)
+        room = self._room(limit, running, len(instants))
         for instant in instants:
+            waiting = pending if limit is None else pending - max(0, limit - running)
             if free > 0:
                 free -= 1
+                pending += state == "pending"
+                running += state == "running"
                 self._run(instant, state, cause)
                 state = "pending"
-            elif pending < self._room(limit, running, len(instants)):
+            elif waiting < room:
                 pending += 1
+                self._cancel += policies.overlap == "cancel_running"
                 self._run(instant, "pending", cause)
             else:
-                self.verdict(instant, instant, "skipped", "max_instances")
+                is_full = policies.overlap == "queue_all" or limit is None
+                self.verdict(instant, instant, "skipped", QUEUE_FULL if is_full else "max_instances")
 
     def _room(self, limit: int | None, running: int, chosen: int) -> int:
-        """Return how many runs of the job may wait for a slot."""
+        """Return how many runs of the job may wait beyond those for which there are slots."""
+        if limit is None:
+            return 0
         match self._job.policies.overlap:
             case "queue_one":
                 return 1
-            case "queue_all" | "cancel_running":
+            case "queue_all":
                 return QUEUE_LIMIT
+            case "cancel_running":
+                return limit
             case _:  # several chosen at once are caught up one after the other, if the first can start
-                has_slot = limit is None or running < limit
-                return QUEUE_LIMIT if chosen > 1 and has_slot else 0
+                return QUEUE_LIMIT if chosen > 1 and running < limit else 0
 
     def _run(self, instant: int, state: RunState, cause: Cause) -> None:
         job = self._job
+        self.has_runs = True
         due_at = scheduled_time(job.id, job.policies, job.trigger, instant)
         run = _starting(job, instant, due_at, self._now, self._node, self._new_run_id(), cause)
-        waiting = state == "pending"
-        self.rows.append(replace(run, state="pending", attempt=0, node=None, started_at=None) if waiting else run)
+        if state == "pending":
+            limit_key = job.policies.limit_key
+            run = replace(run, state="pending", attempt=0, node=None, started_at=None, limit_key=limit_key)
+        self.rows.append(run)
+
+    def decision(self, job: JobRecord) -> Decision:
+        """Return it all; a verdict like the one before only makes that one longer."""
+        rows, longer = self.rows, None
+        if job.tail is not None and rows and _continues(job, rows[0]):
+            longer = _lengthened(job.tail, rows[0], job)
+            rows = rows[1:]
+        last = rows[-1] if rows else None if longer is None else longer[0]
+        tail = None if last is None or last.state in ("running", "pending") else _tail_of(last)
+        if tail is not job.tail:
+            job = replace(job, tail=tail)
+        return Decision(job, tuple(rows), longer, self._cancel)
+
+
+def _continues(job: JobRecord, row: RunRecord) -> bool:
+    tail = job.tail
+    return tail is not None and (tail.state, tail.reason, tail.revision) == (row.state, row.reason, job.revision)
+
+
+def _lengthened(tail: Tail, part: RunRecord, job: JobRecord) -> tuple[RunRecord, RunRecord]:
+    """Return a verdict with a part added to it, and that part under the id of the whole."""
+    count = None if tail.count is None or part.count is None else tail.count + part.count
+    whole = replace(
+        part,
+        id=tail.run_id,
+        revision=job.revision,
+        fire_time=tail.fire_time,
+        scheduled_time=tail.scheduled_time,
+        until=part.until or part.fire_time,
+        count=count,
+    )
+    return whole, replace(part, id=tail.run_id)
+
+
+def _tail_of(row: RunRecord) -> Tail:
+    return Tail(row.id, row.revision, row.state, row.reason or "", row.fire_time, row.scheduled_time, row.count)

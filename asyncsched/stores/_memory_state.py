@@ -5,7 +5,8 @@ from typing import Final, final
 
 from msgspec.structs import replace
 
-from asyncsched._engine.plan import Decision, ForeignJobError, LostPlanner, Planner, UnplannableError
+from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.plan import Decision, ForeignJobError, Planner, UnplannableError
 from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError
 from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, RunRecord

@@ -16,12 +16,15 @@ Rules for every method:
 * `StoreUnavailableError` means that a later try may succeed.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Container, Sequence
+from typing import Protocol
 
-from asyncsched._engine.plan import LostPlanner, Planner
+from asyncsched._engine.ending import Completer, LostPlanner
+from asyncsched._engine.limiting import LimitRow
+from asyncsched._engine.plan import Planner
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState
+from asyncsched.stores.transactional import TransactionalStore
 from asyncsched.stores.values import (
     NOTHING_FOREIGN,
     Acceptor,
@@ -36,6 +39,7 @@ from asyncsched.stores.values import (
     Recovered,
     Start,
     StoreContext,
+    Unique,
 )
 
 __all__ = [
@@ -54,6 +58,7 @@ __all__ = [
     "Start",
     "StoreContext",
     "TransactionalStore",
+    "Unique",
 ]
 
 
@@ -183,17 +188,23 @@ class JobStore(Protocol):
     async def next_wakeup(self, foreign: Foreign = NOTHING_FOREIGN) -> int | None:
         """Return when something can next be fired or started, ``None`` for never.
 
-        Counts active jobs by ``due_at`` and pending runs by ``scheduled_time``, the latter only
-        where their job has a free slot (fewer runs running than ``max_instances``). Jobs of foreign
-        tasks or executors, and their runs, do not count.
+        Counts active and paused jobs by ``due_at`` and pending runs by ``scheduled_time``, the latter
+        only where `start_pending` could start them but for the time; a run that waits for the rate of
+        its limit counts from when there is a start in the bucket. Jobs of foreign tasks or executors,
+        and their runs, do not count.
         """
         ...
 
     async def fire_due(self, node: str, limit: int, planner: Planner, foreign: Foreign = NOTHING_FOREIGN) -> Fired:
         """Lock, plan and commit up to ``limit`` due jobs, by priority (larger first), then ``due_at``.
 
-        For each the planner is called with how many of its runs are running (on live nodes or dead
-        ones not yet recovered) and pending; its decision is written whole. If the planner raises
+        Due are jobs that are active or paused with ``due_at`` up to now. For each the planner is
+        called with how many of its runs hold a slot (running, on live nodes or dead ones not yet
+        recovered, or pending with an attempt behind them; not ``unbound`` ones) and how many are
+        pending without; its decision is written whole: its runs, its ``longer`` verdict over the row
+        of that id, or as a row of its own where that was pruned, and as many of the job's runs asked
+        to be cancelled as it says, the longest running first, none twice; those of them that only
+        wait for another attempt are cancelled at once. If the planner raises
         `ForeignJobError`, the job is left as it is; if it raises anything else, the job is parked. A
         job left without a next instant and without a run that is not over is removed.
 
@@ -208,11 +219,21 @@ class JobStore(Protocol):
     async def start_pending(
         self, node: str, limit: int, accepts: Acceptor | None = None, foreign: Foreign = NOTHING_FOREIGN
     ) -> list[Start]:
-        """Claim pending runs that are due and whose job has a free slot.
+        """Claim pending runs that are due and may start.
 
         Ordered by priority (larger first), then ``scheduled_time``. Each becomes ``running``, owned
         by ``node``, with its attempt counted up by one and ``started_at`` set. A run whose job
-        cannot be read is left alone; one whose job is gone is cancelled.
+        cannot be read or is parked is left alone; one whose job is gone is cancelled. A run may
+        start when its job has a free slot under ``max_instances``, judged within the transaction:
+
+        * one with an attempt behind it holds a slot already: fewer are *running* than there are;
+        * any other takes one: fewer runs of the job hold slots than there are; and
+        * if its trigger brought it about (`PLANNED_CAUSES`), its job must not be paused;
+        * an ``unbound`` one needs none, and holds none.
+
+        A run with a ``limit_key`` moreover needs its limit to let it start: fewer runs running under
+        that key than the limit's ``concurrency``, exactly, and a start in the key's bucket, which it
+        uses up. A limit that is not known lets everything start.
 
         Args:
             node: the id of the node that claims.
@@ -222,7 +243,9 @@ class JobStore(Protocol):
         """
         ...
 
-    async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+    async def finish(
+        self, runs: Sequence[RunRecord], complete: Completer | None = None, completing: Container[str] = ()
+    ) -> Finished:
         """Write the outcomes of attempts in one transaction.
 
         Each given row replaces the stored one if that is ``running`` under the same (id, node,
@@ -236,12 +259,27 @@ class JobStore(Protocol):
 
     # -- the ledger --------------------------------------------------------------------------
 
-    async def enqueue(self, runs: Sequence[RunRecord]) -> None:
-        """Add pending runs of jobs that exist.
+    async def enqueue(self, runs: Sequence[RunRecord], unique: Unique | None = None) -> list[RunRecord]:
+        """Add runs of jobs that exist: pending ones, or verdicts of fires that do not run.
+
+        Args:
+            runs: what to add.
+            unique: how to treat those whose ``unique_key`` has been used of late.
+
+        Returns:
+            For each the row that stands for it: itself, or the one that was there.
 
         Raises:
-            JobNotFoundError: one does not; nothing is added.
+            JobNotFoundError: a job does not exist; nothing is added.
         """
+        ...
+
+    async def set_limits(self, limits: Sequence[LimitRow]) -> None:
+        """Define named limits, or define them anew; what their keys have used stays used."""
+        ...
+
+    async def limits(self) -> list[LimitRow]:
+        """Return the named limits in the order of their names."""
         ...
 
     async def get_run(self, run_id: str) -> RunRecord | None:
@@ -268,8 +306,20 @@ class JobStore(Protocol):
         """
         ...
 
-    async def cancel_pending(self, run_id: str) -> RunRecord | None:
-        """Record a pending run as ``cancelled``; return it, or ``None`` when it is not pending."""
+    async def around(self, job_id: str, at: int) -> list[RunRecord]:
+        """Return the rows of a job that tell what was the matter at an instant, quick however many there are.
+
+        For each revision of the job (the newest 100): the newest row at or before the instant that
+        its trigger brought about (`PLANNED_CAUSES`), and the newest 20 rows of any cause there. In no
+        particular order, each once.
+        """
+        ...
+
+    async def cancel_pending(self, run_id: str, complete: Completer | None = None) -> RunRecord | None:
+        """Record a pending run as ``cancelled``; return it, or ``None`` when it is not pending.
+
+        The completer is called for it as in `finish`.
+        """
         ...
 
     async def request_cancel(self, run_id: str) -> bool:
@@ -312,47 +362,15 @@ class JobStore(Protocol):
         """Return the nodes that are known and not given up yet, in the order in which they joined."""
         ...
 
-    async def recover(self, planner: LostPlanner) -> Recovered:
+    async def recover(self, planner: LostPlanner, complete: Completer | None = None) -> Recovered:
         """Give up nodes whose lease ran out or whose process is provably gone, with their runs.
 
         The planner is asked for each run that such a node had running; one that was asked to be
-        cancelled is recorded ``cancelled`` instead.
+        cancelled is recorded ``cancelled`` instead. The completer is called as in `finish` for each
+        that is over.
         """
         ...
 
     async def leave(self, node_id: str) -> None:
         """Forget a node that has no run left; its lease is simply left to run out otherwise."""
-        ...
-
-
-@runtime_checkable
-class TransactionalStore(Protocol):
-    """What a job store can do beside, whose database the application itself works with."""
-
-    async def add_within(
-        self,
-        connection: Any,
-        jobs: Sequence[JobRecord],
-        *,
-        merge: Merge | None = None,
-        runs: Sequence[RunRecord] = (),
-    ) -> list[JobRecord]:
-        """Add jobs as `JobStore.add` does, but in a transaction of the caller's.
-
-        Nobody sees them before that is committed, and they are gone if it is rolled back. The
-        connection is neither committed nor closed.
-
-        Args:
-            connection: a connection of the store's driver to the same database, in a transaction.
-            jobs: any number.
-            merge: what to do with an id that exists; ``None`` refuses.
-            runs: pending runs of these jobs.
-
-        Returns:
-            The rows as they are to be stored, in the order given.
-
-        Raises:
-            JobExistsError: ids exist already, or twice in ``jobs``, and there is no ``merge``.
-            ConfigurationError: it is no such connection, or it is in no transaction.
-        """
         ...

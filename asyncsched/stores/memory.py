@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, final
 import anyio
 import anyio.lowlevel
 
-from asyncsched._engine.plan import LostPlanner, Planner
+from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.plan import Planner
 from asyncsched.errors import SchedulerStateError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState

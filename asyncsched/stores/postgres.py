@@ -7,7 +7,8 @@ from typing import Any, Final, TypeVar, final
 import anyio.lowlevel
 
 from asyncsched._engine.bridge import loop_name
-from asyncsched._engine.plan import LostPlanner, Planner
+from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.plan import Planner
 from asyncsched.errors import ConfigurationError, SchedulerStateError, SerializationError, StoreUnavailableError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from asyncsched._engine.plan import LostPlanner
+from asyncsched._engine.ending import LostPlanner
 from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
 from asyncsched.stores.base import KnownNode, Node, Recovered

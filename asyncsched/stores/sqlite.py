@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, T
 
 import anyio.lowlevel
 
-from asyncsched._engine.plan import LostPlanner, Planner
+from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.plan import Planner
 from asyncsched.errors import ConfigurationError, SchedulerStateError, StoreUnavailableError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState

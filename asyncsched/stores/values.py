@@ -7,6 +7,7 @@ import msgspec
 
 from asyncsched.clock import Clock
 from asyncsched.job import JobRecord
+from asyncsched.policy import UniqueMode
 from asyncsched.run import RunRecord
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "Recovered",
     "Start",
     "StoreContext",
+    "Unique",
 ]
 
 Merge: TypeAlias = Callable[[JobRecord, JobRecord], JobRecord]
@@ -113,14 +115,22 @@ class Parked(msgspec.Struct, frozen=True):
 class Fired(msgspec.Struct, frozen=True):
     """What one `JobStore.fire_due` did; everything in it is committed.
 
-    ``verdicts`` are the rows of fires that did not run, ``finished`` the ids of jobs removed
-    because they have neither another instant nor a run left.
+    ``verdicts`` are the rows of fires that did not run (of a row that was made longer, the new
+    part), ``finished`` the ids of jobs removed because they have neither another instant nor a run
+    left, ``resumed`` those of jobs whose pause has ended. ``cancelling`` are the runs, of this node
+    or others, that were asked to be cancelled to make room, and ``cancelled`` those of them that
+    were only waiting for another attempt and are over. ``pending`` says that runs were written
+    which wait.
     """
 
     starts: Sequence[Start] = ()
     verdicts: Sequence[RunRecord] = ()
     parked: Sequence[Parked] = ()
     finished: Sequence[str] = ()
+    resumed: Sequence[str] = ()
+    cancelling: Sequence[str] = ()
+    cancelled: Sequence[RunRecord] = ()
+    pending: bool = False
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -128,16 +138,33 @@ class Finished(msgspec.Struct, frozen=True):
 
     ``refused`` are the given rows whose (id, node, attempt) no longer held: they were not applied.
     ``finished`` are the ids of jobs removed because nothing is left of them; ``pending`` says that
-    runs are waiting of which some may now be startable.
+    runs are waiting of which some may now be startable. ``stranded`` are runs that were to be
+    started of jobs that are not there.
     """
 
     refused: Sequence[RunRecord] = ()
     finished: Sequence[str] = ()
     pending: bool = False
+    stranded: Sequence[RunRecord] = ()
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """What one `JobStore.recover` did: ``runs`` of dead nodes as they are now (pending or lost)."""
+    """What one `JobStore.recover` did: ``runs`` of dead nodes as they are now (pending or over)."""
 
     runs: Sequence[RunRecord] = ()
     finished: Sequence[str] = ()
+    stranded: Sequence[RunRecord] = ()
+
+
+class Unique(msgspec.Struct, frozen=True):
+    """How `JobStore.enqueue` treats a run whose ``unique_key`` another one has had of late.
+
+    ``window`` is how far back that other may have been asked for, in microseconds, judged by its
+    ``fire_time``; cancelled ones do not count. ``keep``: it stands for the new one, whatever its
+    state. ``replace``: if it waits for its first attempt, it is cancelled and the new one takes its
+    place. ``debounce``: if it so waits, it is put off to ``window`` from now, and a new one begins
+    no earlier than that either.
+    """
+
+    window: int
+    mode: UniqueMode = "keep"

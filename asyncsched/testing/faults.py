@@ -5,7 +5,8 @@ from typing import Final, TypeVar, final
 
 from anyio.lowlevel import checkpoint
 
-from asyncsched._engine.plan import LostPlanner, Planner
+from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.plan import Planner
 from asyncsched.errors import StoreUnavailableError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState

@@ -13,7 +13,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from asyncsched import JobSpec, Scheduler, current_run, every, task
-from asyncsched._engine.plan import plan_lost
+from asyncsched._engine.ending import plan_lost
 from asyncsched.clock import SystemClock, new_job_id
 from asyncsched.codec import Codec
 from asyncsched.errors import StoreUnavailableError

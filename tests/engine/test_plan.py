@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from asyncsched import every
-from asyncsched._engine.plan import UnplannableError, plan_due, plan_lost, schedule_fire, scheduled_time
+from asyncsched._engine.ending import plan_lost
+from asyncsched._engine.instants import schedule_fire, scheduled_time
+from asyncsched._engine.plan import UnplannableError, plan_due
 from asyncsched.clock import to_datetime
 from asyncsched.job import Coalesce, JobRecord, Overlap, Policies
 from asyncsched.run import RunRecord

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
-from asyncsched._engine.plan import Decision, plan_due, plan_lost
+from asyncsched._engine.ending import plan_lost
+from asyncsched._engine.plan import Decision, plan_due
 from asyncsched.job import JobRecord, JobState, Overlap, Policies
 from asyncsched.run import OVER_STATES, RunRecord, RunState
 from asyncsched.stores._memory_state import MemoryState

@@ -1,0 +1,54 @@
+"""The arithmetic of named limits: how many may start, and when the next one may. Pure functions.
+
+A rate is a bucket of ``count`` starts that fills up evenly within ``period`` microseconds. All that
+is kept of it is one instant, at which it will be full again.
+"""
+
+import msgspec
+
+__all__ = ["LimitRow", "charged", "free_starts", "limit_name", "ready_at"]
+
+
+class LimitRow(msgspec.Struct, frozen=True):
+    """A `Limit` as stores keep it: the period in microseconds; ``None`` for what is not bounded."""
+
+    name: str
+    concurrency: int | None = None
+    count: int | None = None
+    period: int | None = None
+    key: str | None = None
+
+
+def limit_name(limit_key: str) -> str:
+    """Return the name of the limit that a run is counted under."""
+    return limit_key.partition(":")[0]
+
+
+def _interval(limit: LimitRow) -> int:
+    """Return after how long one more start is in the bucket; 0 without a rate. Rounded up, so never too fast."""
+    return -(-(limit.period or 0) // (limit.count or 1))
+
+
+def free_starts(limit: LimitRow, running: int, full_at: int, now: int) -> int:
+    """Return how many runs may start now.
+
+    Args:
+        limit: the limit.
+        running: how many attempts are running under the same key.
+        full_at: when the bucket is full again; 0 where it has never been used.
+        now: the store's time.
+    """
+    free = 2**31 if limit.concurrency is None else limit.concurrency - running
+    if limit.count is not None and (interval := _interval(limit)):
+        free = min(free, (now + limit.count * interval - max(full_at, now)) // interval)
+    return max(0, free)
+
+
+def charged(limit: LimitRow, full_at: int, now: int, starts: int) -> int:
+    """Return when the bucket is full again after that many starts."""
+    return max(full_at, now) + starts * _interval(limit)
+
+
+def ready_at(limit: LimitRow, full_at: int) -> int:
+    """Return from when on there is a start in the bucket."""
+    return full_at - ((limit.count or 1) - 1) * _interval(limit)
