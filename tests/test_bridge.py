@@ -8,7 +8,8 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from asyncsched._engine.bridge import Reply, WorkerThread, loop_identity, loop_name, soon_from_threads, spawn_host
+from asyncsched._engine.bridge import Reply, loop_identity, loop_name, soon_from_threads, spawn_host
+from asyncsched._engine.worker import WorkerThread
 
 pytestmark = pytest.mark.anyio
 

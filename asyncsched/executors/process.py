@@ -7,7 +7,8 @@ from typing import Any, Final, final
 import anyio
 import msgspec
 
-from asyncsched._engine.bridge import Reply, WorkerThread, loop_identity
+from asyncsched._engine.bridge import Reply, loop_identity
+from asyncsched._engine.worker import WorkerThread
 from asyncsched.errors import ConfigurationError, SchedulerStateError, SerializationError
 from asyncsched.executors.base import Call
 from asyncsched.executors.outcome import describe_exception, refused

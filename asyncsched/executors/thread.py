@@ -6,7 +6,8 @@ from typing import Final, final
 
 import anyio
 
-from asyncsched._engine.bridge import WorkerThread, leave_loop, loop_identity
+from asyncsched._engine.bridge import leave_loop, loop_identity
+from asyncsched._engine.worker import WorkerThread
 from asyncsched.context import scope_var
 from asyncsched.errors import ConfigurationError
 from asyncsched.executors.base import Call

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, final
 
 import anyio
 
-from asyncsched._engine.bridge import WorkerThread, loop_name
+from asyncsched._engine.bridge import loop_name
+from asyncsched._engine.worker import WorkerThread
 
 if TYPE_CHECKING:
     import aiosqlite
