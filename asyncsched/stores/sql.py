@@ -42,6 +42,9 @@ STATE_COLUMNS: Final = (
     "reason",
     "paused_at",
     "skip_until",
+    "failures",
+    "carried",
+    "tail",
 )
 """What a fire may change of a job, and what is looked at without reading its definition."""
 
@@ -79,6 +82,13 @@ RUN_COLUMNS: Final = (
     "error",
     "args",
     "kwargs",
+    "snoozes",
+    "limit_key",
+    "unique_key",
+    "unbound",
+    "parent",
+    "input",
+    "logs",
 )
 """One row of the ledger."""
 
@@ -114,6 +124,13 @@ def is_fresh(run: RunRecord) -> bool:
         and run.count == 1
         and run.result is None
         and run.error is None
+        and run.limit_key is None
+        and run.unique_key is None
+        and run.parent is None
+        and run.input is None
+        and run.logs is None
+        and run.snoozes == 0
+        and not run.unbound
     )
 
 

@@ -68,7 +68,7 @@ def merged(jobs: Sequence[JobRecord], stored: Mapping[str, Found], merge: Merge 
 
 
 def same_state(old: JobRecord, new: JobRecord) -> bool:
-    """Tell whether at most the instants of the two differ, as after a fire."""
+    """Tell whether at most the instants of the two differ, as after most fires."""
     return (
         old.state == new.state
         and old.version == new.version
@@ -76,6 +76,9 @@ def same_state(old: JobRecord, new: JobRecord) -> bool:
         and old.skip_until == new.skip_until
         and old.paused_at == new.paused_at
         and old.reason == new.reason
+        and old.tail == new.tail
+        and old.failures == new.failures
+        and old.carried == new.carried
     )
 
 

@@ -8,9 +8,7 @@ from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, RunRecord
 from asyncsched.stores.base import Fired, Parked, Start
 
-__all__ = ["Planned", "Stored", "decide", "fired", "remembered"]
-
-_NOBODY: Final = (0, 0)
+__all__ = ["Live", "Planned", "Stored", "decide", "fired", "remembered"]
 
 
 class Stored(NamedTuple):
@@ -20,6 +18,21 @@ class Stored(NamedTuple):
     stamp: int | None
     job: JobRecord
     readable: bool
+
+
+class Live(NamedTuple):
+    """How many runs of a job are not over.
+
+    ``holding`` a slot are those that are running or wait with an attempt behind them, ``waiting`` for one
+    the others that are pending; ``unbound`` ones are in neither.
+    """
+
+    holding: int = 0
+    waiting: int = 0
+    unbound: int = 0
+
+
+_NOBODY: Final = Live()
 
 
 class Planned(NamedTuple):
@@ -36,13 +49,13 @@ class Planned(NamedTuple):
 
 
 def decide(
-    found: Sequence[Stored], live: Mapping[str, tuple[int, int]], now: int, planner: Planner
+    found: Sequence[Stored], live: Mapping[str, Live], now: int, planner: Planner
 ) -> tuple[list[Planned], list[tuple[Stored, str]]]:
     """Ask the planner for each of the due jobs.
 
     Args:
         found: the jobs.
-        live: how many runs of each are running and pending, by the id of the job; none where it is missing.
+        live: how many runs of each are not over, by the id of the job; none where it is missing.
         now: the store's time.
         planner: what decides.
 
@@ -58,7 +71,7 @@ def decide(
             continue
         counts = live.get(job.id, _NOBODY)
         try:
-            decision = planner(job, now, *counts)
+            decision = planner(job, now, counts[0], counts[1])
         except ForeignJobError:
             continue
         except UnplannableError as error:
@@ -90,19 +103,39 @@ def remembered(planned: Sequence[Planned]) -> Iterator[Stored]:
             yield plan.stored
 
 
-def fired(node: str, planned: Sequence[Planned], parked: Sequence[tuple[Stored, str]]) -> Fired:
+def fired(
+    node: str,
+    planned: Sequence[Planned],
+    parked: Sequence[tuple[Stored, str]],
+    cancelling: Sequence[str] = (),
+    cancelled: Sequence[RunRecord] = (),
+) -> Fired:
     """Return what a claim did, once it is written."""
     starts: list[Start] = []
     verdicts: list[RunRecord] = []
+    is_waiting = False
     for plan in planned:
-        for run in plan.decision.runs:
+        decision = plan.decision
+        if decision.longer is not None:
+            verdicts.append(decision.longer[1])
+        for run in decision.runs:
             if run.state == "running" and run.node == node:
-                starts.append(Start(plan.decision.job, run))
+                starts.append(Start(decision.job, run))
             elif run.state in OVER_STATES:
                 verdicts.append(run)
+            elif run.state == "pending":
+                is_waiting = True
     return Fired(
         starts=starts,
         verdicts=verdicts,
         parked=[Parked(stored.job.id, reason) for stored, reason in parked],
         finished=[plan.stored.job.id for plan in planned if plan.is_finished],
+        resumed=[plan.stored.job.id for plan in planned if _is_resumed(plan)],
+        cancelling=cancelling,
+        cancelled=cancelled,
+        pending=is_waiting,
     )
+
+
+def _is_resumed(plan: Planned) -> bool:
+    return plan.stored.job.state == "paused" and plan.decision.job.state == "active"

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 import msgspec
 
 from asyncsched.errors import SerializationError
-from asyncsched.job import JobRecord, JobState, Policies
+from asyncsched.job import JobRecord, JobState, Policies, Tail
 from asyncsched.stores.sql import Row, read_column, readable_text, slots_of, storable
 
 if TYPE_CHECKING:
     from asyncsched.codec import Codec
     from asyncsched.triggers.base import Trigger
 
-__all__ = ["JobRows"]
+__all__ = ["JobRows", "tail_text"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -30,6 +30,7 @@ _CACHED_VALUES: Final = 4096
 _encode_json = msgspec.json.Encoder().encode
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_policies = msgspec.json.Decoder(Policies).decode
+_decode_tail = msgspec.json.Decoder(Tail).decode
 
 
 @final
@@ -67,6 +68,9 @@ class JobRows:
             storable(job.reason),
             job.paused_at,
             job.skip_until,
+            job.failures,
+            job.carried,
+            tail_text(job.tail),
         )
 
     def definition_row(self, job: JobRecord) -> Row:
@@ -175,6 +179,8 @@ class JobRows:
             reason=reason,
             paused_at=instants[3],
             skip_until=instants[4],
+            failures=state[13],
+            carried=state[14] if isinstance(state[14], bytes) else None,
         )
 
     def _trigger(self, stored: Any) -> "Trigger":
@@ -228,7 +234,8 @@ def _joined(
     added_at: int,
 ) -> JobRecord:
     """Return the record of a row of `STATE_COLUMNS` and a definition; made once, for the speed of it."""
-    id_, revision, version, _, _, _, next_fire, due_at, last_fire, status, reason, paused_at, skip_until = state
+    id_, revision, version, _, _, _, next_fire, due_at, last_fire, status, reason, *others = state
+    paused_at, skip_until, failures, carried, tail = others
     if not isinstance(id_, str):
         raise SerializationError(f"the id {id_!r:.100} is not text")
     _check_instants(next_fire, due_at, last_fire, paused_at, skip_until, added_at)
@@ -254,7 +261,15 @@ def _joined(
         reason=readable_text(reason),
         paused_at=paused_at,
         skip_until=skip_until,
+        failures=failures,
+        carried=carried,
+        tail=None if tail is None else read_column(_decode_tail, tail, "tail"),
     )
+
+
+def tail_text(tail: Tail | None) -> str | None:
+    """Return the verdict that may be made longer as the text of its column."""
+    return None if tail is None else _encode_json(tail).decode()
 
 
 def _keep(cache: dict[K, V], key: K, value: V) -> V:

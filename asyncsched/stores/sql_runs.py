@@ -16,8 +16,8 @@ __all__ = ["RunRows"]
 
 _INSTANTS: Final = (3, 4, 10, 11, 12)
 """Where a row of `RUN_COLUMNS` holds instants: fire_time, scheduled_time, started_at, finished_at, until."""
-_COUNTS: Final = (7, 8)
-"""Where it holds attempt and lost_count."""
+_COUNTS: Final = (7, 8, 19)
+"""Where it holds attempt, lost_count and snoozes."""
 _MOST: Final = 2**53
 
 _encode_json = msgspec.json.Encoder().encode
@@ -57,6 +57,13 @@ class RunRows:
             None if run.error is None else self.error_bytes(run.error),
             None if run.args is None else self._codec.encode_arguments(run.args, {}),
             None if run.kwargs is None else self._codec.encode_arguments((), run.kwargs),
+            run.snoozes,
+            run.limit_key,
+            run.unique_key,
+            run.unbound,
+            run.parent,
+            run.input,
+            storable(run.logs),
         )
 
     @staticmethod
@@ -131,6 +138,13 @@ class RunRows:
             reason=readable_text(row[14]),
             result=row[15],
             error=error,
+            snoozes=row[19],
+            limit_key=readable_text(row[20]),
+            unique_key=readable_text(row[21]),
+            unbound=bool(row[22]),
+            parent=readable_text(row[23]),
+            input=row[24],
+            logs=readable_text(row[25]),
         )
 
 
