@@ -1,5 +1,6 @@
 """For tests of programs that use asyncsched, and for tests of stores and triggers of one's own."""
 
+from asyncsched.testing.asserting import assert_fires
 from asyncsched.testing.clock import VirtualClock
 from asyncsched.testing.faults import FaultyStore
 from asyncsched.testing.recorder import EventLog, record_events
@@ -11,6 +12,7 @@ __all__ = [
     "EventLog",
     "FaultyStore",
     "VirtualClock",
+    "assert_fires",
     "check_store",
     "check_trigger",
     "record_events",
