@@ -2,17 +2,23 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from typing import TypeAlias, final
+from typing import NamedTuple, final
 
 from asyncsched.job import JobRecord, JobState
-from asyncsched.stores._live_runs import LiveRuns
+from asyncsched.stores._limit_table import Gate, LimitTable, Spot
+from asyncsched.stores._live_runs import Lane, LiveRuns
 from asyncsched.stores._timetable import Timetable
 from asyncsched.stores.base import Foreign
 
 __all__ = ["JobTable"]
 
-_Spot: TypeAlias = tuple[int, int]
-"""A priority and an instant: a place in a timetable."""
+
+class _Place(NamedTuple):
+    """Where a lane of a job stands: among all that wait, or at a limit's key."""
+
+    job_id: str
+    spot: Spot
+    limit_key: str | None
 
 
 @final
@@ -21,19 +27,24 @@ class JobTable:
 
     Attributes:
         rows: every job by id. Changed by `put`, `put_taken` and `drop` only.
-        due: the active jobs by ``due_at``.
-        waiting: the jobs that have a free slot, by the scheduled time of their first pending run;
-            a job that is gone has its place too, so that its run is found and cancelled.
+        due: the active and paused jobs by ``due_at``.
+        waiting: the lanes whose runs may start, by the scheduled time of the first; those that need a
+            limit too wait at its gate, which stands here for them all. The lanes of a job that is
+            gone have their place, so that their runs are found and cancelled.
+        limits: the named limits.
     """
 
-    __slots__ = ("_live", "_sorted", "_spots", "due", "rows", "waiting")
+    __slots__ = ("_gates", "_live", "_placed", "_sorted", "_spots", "due", "limits", "rows", "waiting")
 
     def __init__(self, live: LiveRuns) -> None:
         self.rows: dict[str, JobRecord] = {}
         self.due = Timetable()
         self.waiting = Timetable()
+        self.limits = LimitTable(live)
         self._live = live
-        self._spots: dict[str, _Spot] = {}  # where each job stands among the waiting
+        self._spots: dict[Lane, _Place] = {}  # where each lane stands
+        self._placed: dict[str, set[Lane]] = {}  # the lanes of each job that stand somewhere
+        self._gates: dict[Gate, Spot] = {}
         self._sorted: list[str] | None = None  # every id in order, until a job comes or goes
 
     def select(self, job_ids: Iterable[str]) -> list[JobRecord]:
@@ -85,7 +96,7 @@ class JobTable:
     def put_taken(self, job: JobRecord) -> None:
         """Write a job that exists but was taken out of the timetable of what is due."""
         self.rows[job.id] = job
-        if job.due_at is not None and job.state == "active":
+        if job.due_at is not None and job.state != "parked":
             self.due.add(job.policies.priority, job.due_at, job.id)
         self.refresh(job.id)
 
@@ -109,45 +120,103 @@ class JobTable:
             self.put_taken(job)
         return taken
 
-    def take_waiting(self, now: int) -> str | None:
-        """Take the first job out of the waiting, if its run is due; `refresh` puts it back."""
-        taken = self.waiting.take(now, 1)
-        if not taken:
-            return None
-        del self._spots[taken[0]]
-        return taken[0]
+    def take_waiting(self, now: int) -> Lane | None:
+        """Take the first lane out of the waiting whose run may start; `refresh` puts it back."""
+        while taken := self.waiting.take(now, 1):
+            name = taken[0]
+            limit_key = self.limits.key_of(name)
+            if limit_key is None:
+                self._forget(name)
+                return name
+            del self._gates[name]
+            lane = self.limits.take(limit_key, now) if self.limits.may_start(limit_key, now) else None
+            if lane is not None:
+                self._forget(lane)
+            self.refresh_gate(limit_key)
+            if lane is not None:
+                return lane
+        return None
 
     def refresh(self, job_id: str) -> None:
-        """Bring the place of a job among the waiting in step with its pending runs and its slots."""
-        if not self._live.pending and not self._spots:
+        """Bring the places of a job's lanes among the waiting in step with its pending runs and its slots."""
+        live, placed = self._live, self._placed
+        if not live.lanes and not placed:
             return
-        spot, old = self._spot(job_id), self._spots.get(job_id)
+        for lane in live.lanes.get(job_id, set()) | placed.get(job_id, set()):
+            self._place(lane)
+
+    def refresh_gate(self, limit_key: str) -> None:
+        """Bring the place of a limit's gate in step with what runs and waits under its key."""
+        gate = self.limits.gate_of(limit_key)
+        spot, old = self.limits.spot(limit_key), self._gates.get(gate)
         if spot == old:
             return
         if old is not None:
-            del self._spots[job_id]
-            self.waiting.discard(*old, job_id)
+            del self._gates[gate]
+            self.waiting.discard(*old, gate)
         if spot is not None:
-            self._spots[job_id] = spot
-            self.waiting.add(*spot, job_id)
+            self._gates[gate] = spot
+            self.waiting.add(*spot, gate)
 
-    def _is_ours(self, job_id: str, foreign: Foreign) -> bool:
-        job = self.rows.get(job_id)
+    def _place(self, lane: Lane) -> None:
+        found, old = self._spot(lane), self._spots.get(lane)
+        if found == old:
+            return
+        if old is not None:
+            self._forget(lane)
+            self._withdraw(lane, old)
+        if found is not None:
+            self._spots[lane] = found
+            self._placed.setdefault(found.job_id, set()).add(lane)
+            if found.limit_key is None:
+                self.waiting.add(*found.spot, lane)
+            else:
+                self.limits.enter(found.limit_key, lane, found.spot)
+                self.refresh_gate(found.limit_key)
+
+    def _withdraw(self, lane: Lane, place: "_Place") -> None:
+        if place.limit_key is None:
+            self.waiting.discard(*place.spot, lane)
+        else:
+            self.limits.leave(place.limit_key, lane, place.spot)
+            self.refresh_gate(place.limit_key)
+
+    def _forget(self, lane: Lane) -> None:
+        """Note that a lane stands nowhere any more."""
+        job_id = self._spots.pop(lane).job_id
+        lanes = self._placed[job_id]
+        lanes.discard(lane)
+        if not lanes:
+            del self._placed[job_id]
+
+    def _is_ours(self, name: str, foreign: Foreign) -> bool:
+        limit_key = self.limits.key_of(name)
+        if limit_key is not None:
+            return self.limits.first_of(limit_key, lambda lane: self._is_ours(lane, foreign))
+        wait = self._live.waits.get(name)
+        job = self.rows.get(name if wait is None else wait.job_id)
         return job is None or not foreign.covers(job)
 
     def _unschedule(self, job: JobRecord) -> None:
-        if job.due_at is not None and job.state == "active":
+        if job.due_at is not None and job.state != "parked":
             self.due.discard(job.policies.priority, job.due_at, job.id)
 
-    def _spot(self, job_id: str) -> _Spot | None:
-        queue = self._live.pending.get(job_id)
+    def _spot(self, lane: Lane) -> "_Place | None":
+        """Return where a lane stands; ``None`` where its runs must wait for something else."""
+        queue = self._live.pending.get(lane)
         instant = None if queue is None else queue.first()
         if instant is None:
             return None
+        job_id, kind, limit_key = self._live.waits[lane]
         job = self.rows.get(job_id)
         if job is None:
-            return (0, instant)
+            return _Place(job_id, (0, instant), None)
+        if job.state == "parked" or (job.state == "paused" and kind == "planned"):
+            return None
         policies = job.policies
-        limit = None if policies.overlap == "allow" else policies.max_instances
-        has_slot = limit is None or self._live.running.get(job_id, 0) < limit
-        return (policies.priority, instant) if has_slot and job.state != "parked" else None
+        slots = None if policies.overlap == "allow" or kind == "unbound" else policies.max_instances
+        if slots is not None:
+            taken = self._live.running.get(job_id, 0) if kind == "again" else self._live.holding(job_id)
+            if taken >= slots:
+                return None
+        return _Place(job_id, (policies.priority, instant), limit_key)

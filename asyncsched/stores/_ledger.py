@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from heapq import nlargest
 from typing import Final, final
 
-from asyncsched.run import OVER_STATES, RunRecord, RunState
+from asyncsched.run import OVER_STATES, PLANNED_CAUSES, RunRecord, RunState
 from asyncsched.stores._live_runs import LiveRuns
 
 __all__ = ["Ledger"]
@@ -13,6 +13,8 @@ _DEPARTED_LIMIT: Final = 10_000
 """How many rows of removed jobs are kept in all; the oldest departed are dropped first."""
 _DEPARTED_KEPT: Final = 9_000
 """How many are left by a tidying-up, so that one is not needed for every row."""
+_REVISIONS: Final = 100
+_NEIGHBOURS: Final = 20
 _SLACK_SHIFT: Final = 8
 """A job keeps up to 1/256 more rows than it may until they are dropped together (none below 256)."""
 _DISORDER: Final = 3600 * 1_000_000
@@ -27,7 +29,7 @@ class Ledger:
         live: the rows that are pending or running.
     """
 
-    __slots__ = ("_departed", "_departed_count", "_fires", "_history", "_over", "_overfull", "live")
+    __slots__ = ("_departed", "_departed_count", "_fires", "_history", "_over", "_overfull", "_unique", "live")
 
     def __init__(self) -> None:
         self.live = LiveRuns()
@@ -36,7 +38,8 @@ class Ledger:
         self._departed: dict[str, list[RunRecord]] = {}  # the same of jobs that do not, first removed first
         self._departed_count = 0
         self._overfull: dict[str, int] = {}  # jobs with more rows than they keep -> how many they keep
-        self._fires: set[tuple[str, int, int]] = set()  # (job id, revision, fire time) of what was not manual
+        self._fires: set[tuple[str, int, int]] = set()  # (job id, revision, fire time) of what triggers brought about
+        self._unique: dict[str, str] = {}  # the newest run of each unique key
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -64,6 +67,26 @@ class Ledger:
         rows.reverse()
         return nlargest(limit, rows, key=_fire_time)
 
+    def same(self, unique_key: str, since: int) -> RunRecord | None:
+        """Return the newest row with that unique key, unless it is older than that or was cancelled."""
+        row = self.get(self._unique.get(unique_key, ""))
+        return None if row is None or row.fire_time < since or row.state == "cancelled" else row
+
+    def around(self, job_id: str, at: int) -> list[RunRecord]:
+        """Return the rows that tell what was the matter at an instant; see `JobStore.around`."""
+        found: dict[str, RunRecord] = {}
+        by_revision: dict[int, list[RunRecord]] = {}
+        for row in self._of_job(job_id):
+            if row.fire_time <= at:
+                by_revision.setdefault(row.revision, []).append(row)
+        for revision in nlargest(_REVISIONS, by_revision):
+            rows = sorted(by_revision[revision], key=_fire_time, reverse=True)
+            planned = next((row for row in rows if row.cause in PLANNED_CAUSES), None)
+            found.update((row.id, row) for row in rows[:_NEIGHBOURS])
+            if planned is not None:
+                found[planned.id] = planned
+        return list(found.values())
+
     def _of_job(self, job_id: str) -> list[RunRecord]:
         over = self._history.get(job_id) or self._departed.get(job_id) or []
         return over + self.live.of_job(job_id)
@@ -79,13 +102,15 @@ class Ledger:
                 return f"the run {run.id!r} is of the job {run.job_id!r}; expected one of {job_id!r}"
             if run.id in self.live.rows or run.id in self._over:
                 return f"there is a run {run.id!r} already"
-            if run.cause != "manual" and (job_id, run.revision, run.fire_time) in self._fires:
+            if run.cause in PLANNED_CAUSES and (job_id, run.revision, run.fire_time) in self._fires:
                 return f"the fire at {run.fire_time} of revision {run.revision} is recorded already"
         return None
 
     def write(self, run: RunRecord, keep: int | None) -> None:
         """Write a new row of a job that exists and keeps ``keep`` rows of what is over."""
-        if run.cause != "manual":
+        if run.unique_key is not None:
+            self._unique[run.unique_key] = run.id
+        if run.cause in PLANNED_CAUSES:
             self._fires.add((run.job_id, run.revision, run.fire_time))
         if run.state in OVER_STATES:
             self.settle(run, keep, exists=True)
@@ -112,6 +137,17 @@ class Ledger:
             self._bound_departed()
         elif keep is not None and (rows is None or len(rows) > keep):
             self._trim(run.job_id, keep)
+
+    def lengthen(self, run: RunRecord, keep: int | None) -> None:
+        """Write a verdict that stands for more instants than before over its row; as a new one if that was dropped."""
+        stored = self._over.pop(run.id, None)
+        if stored is None:
+            self.write(run, keep)
+            return
+        rows = self._history[run.job_id]
+        del rows[next(index for index in range(len(rows) - 1, -1, -1) if rows[index].id == run.id)]
+        rows.append(run)
+        self._over[run.id] = run  # at the end, as it has just ended anew
 
     def depart(self, job_id: str) -> None:
         """Note that a job was removed: its rows are kept among the bounded number of such."""
@@ -183,7 +219,9 @@ class Ledger:
 
     def _forget(self, row: RunRecord) -> None:
         del self._over[row.id]
-        if row.cause != "manual":
+        if row.unique_key is not None and self._unique.get(row.unique_key) == row.id:
+            del self._unique[row.unique_key]
+        if row.cause in PLANNED_CAUSES:
             self._fires.discard((row.job_id, row.revision, row.fire_time))
 
     def _prune_aged(self, before: int, limit: int) -> int:
@@ -214,7 +252,7 @@ class Ledger:
 
 
 def _named_twice(runs: Sequence[RunRecord]) -> str | None:
-    fires = [(run.revision, run.fire_time) for run in runs if run.cause != "manual"]
+    fires = [(run.revision, run.fire_time) for run in runs if run.cause in PLANNED_CAUSES]
     if len(set(fires)) < len(fires):
         revision, fire_time = next(fire for fire in fires if fires.count(fire) > 1)
         return f"the fire at {fire_time} of revision {revision} comes twice"

@@ -5,32 +5,21 @@ from typing import Final, final
 
 from msgspec.structs import replace
 
-from asyncsched._engine.ending import LostPlanner
-from asyncsched._engine.plan import Decision, ForeignJobError, Planner, UnplannableError
-from asyncsched.errors import ConfigurationError, JobExistsError, JobNotFoundError
+from asyncsched._engine.limiting import LimitRow
+from asyncsched._engine.plan import Decision, ForeignJobError, Planner
+from asyncsched.errors import ConfigurationError, JobExistsError
 from asyncsched.job import JobRecord
-from asyncsched.run import OVER_STATES, RunRecord
+from asyncsched.run import RunRecord
 from asyncsched.stores._job_table import JobTable
 from asyncsched.stores._ledger import Ledger
+from asyncsched.stores._memory_ends import ROOM, MemoryEnds, cancelled, reason_of
 from asyncsched.stores._node_table import NodeTable
-from asyncsched.stores.base import (
-    NOTHING_FOREIGN,
-    Acceptor,
-    Change,
-    Finished,
-    Fired,
-    Foreign,
-    Merge,
-    Parked,
-    Recovered,
-    Start,
-)
+from asyncsched.stores.base import NOTHING_FOREIGN, Acceptor, Change, Fired, Foreign, Merge, Parked, Start
 
 __all__ = ["MemoryState"]
 
 _REMOVED: Final = "the job was removed"
 _GONE: Final = "the job is gone"
-_ASKED: Final = "cancel_run"
 
 
 @final
@@ -42,15 +31,17 @@ class MemoryState:
     Attributes:
         jobs: the jobs and their timetables; to be read, `put` is for this class.
         ledger: the runs; to be read and pruned.
-        nodes: the nodes and what they were asked; `recover` gives them up.
+        nodes: the nodes and what they were asked.
+        ends: the writes of how runs end and of runs that someone asks for.
     """
 
-    __slots__ = ("jobs", "ledger", "nodes")
+    __slots__ = ("ends", "jobs", "ledger", "nodes")
 
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.jobs = JobTable(self.ledger.live)
         self.nodes = NodeTable(self.ledger.live)
+        self.ends = MemoryEnds(self.jobs, self.ledger, self.nodes, self._drop)
 
     # -- definitions -----------------------------------------------------------------------------
 
@@ -69,10 +60,10 @@ class MemoryState:
         if taken:
             raise JobExistsError(taken)
         given = {job.id: job.revision for job in jobs} if runs else {}
-        fresh = self._fresh([_revised(run, rows, given) for run in runs], rows) if runs else ()
+        fresh = self.ends.fresh([_revised(run, rows, given) for run in runs], rows) if runs else ()
         for row in rows.values():
             self._put(row)
-        self._write_pending(fresh)
+        self.ends.write_new(fresh)
         return [rows[job.id] for job in jobs]
 
     def update(self, job_ids: Sequence[str], change: Change, now: int) -> list[JobRecord]:
@@ -90,7 +81,7 @@ class MemoryState:
         for job in jobs:
             for run in self.ledger.live.pending_rows(job.id):
                 self.ledger.live.leave(run)
-                self.ledger.settle(_cancelled(run, now, _REMOVED), job.policies.keep_runs, exists=True)
+                self.ledger.settle(cancelled(run, now, _REMOVED), job.policies.keep_runs, exists=True)
             self._drop(job)
         return [job.id for job in jobs]
 
@@ -105,20 +96,17 @@ class MemoryState:
             for job in jobs:
                 self.jobs.put_taken(job)
             raise
-        starts: list[Start] = []
-        verdicts: list[RunRecord] = []
-        parked: list[Parked] = []
-        finished: list[str] = []
+        fired = _Gathered()
         for job, plan in zip(jobs, plans, strict=True):
             if plan is None:
                 self.jobs.put_taken(job)
                 continue
             reason = plan if isinstance(plan, str) else self._refusal(job, plan)
             if reason is not None or isinstance(plan, str):
-                parked.append(self._park(job, reason or ""))
+                fired.parked.append(self._park(job, reason or ""))
             else:
-                self._write(plan, starts, verdicts, finished)
-        return Fired(starts, verdicts, parked, finished)
+                self._write(job, plan, now, fired)
+        return fired.whole()
 
     def start_pending(
         self,
@@ -131,66 +119,36 @@ class MemoryState:
         """Claim pending runs; see `JobStore.start_pending`."""
         starts: list[Start] = []
         passed: list[str] = []
-        while len(starts) < limit and (job_id := self.jobs.take_waiting(now)) is not None:
+        while len(starts) < limit and (lane := self.jobs.take_waiting(now)) is not None:
+            job_id = self.ledger.live.waits[lane].job_id
             job = self.jobs.rows.get(job_id)
             if job is not None and (foreign.covers(job) or not (accepts is None or accepts(job))):
                 passed.append(job_id)
                 continue
-            run = self.ledger.live.take_pending(job_id, now)
+            run = self.ledger.live.take_pending(lane, now)
             if job is None:
-                self.ledger.settle(_cancelled(run, now, _GONE), None, exists=False)
+                self.ledger.settle(cancelled(run, now, _GONE), None, exists=False)
             else:
-                claimed = replace(run, state="running", node=node, attempt=run.attempt + 1, started_at=now)
-                self.ledger.live.enter(claimed)
-                starts.append(Start(job, claimed))
+                starts.append(Start(job, self._claimed(run, node, now)))
             self.jobs.refresh(job_id)
         for job_id in passed:
             self.jobs.refresh(job_id)
         return starts
 
-    def finish(self, runs: Sequence[RunRecord]) -> Finished:
-        """Write outcomes; see `JobStore.finish`."""
-        refused: list[RunRecord] = []
-        finished: list[str] = []
-        live = self.ledger.live.rows
-        for run in runs:
-            stored = live.get(run.id)
-            if stored is None or not _is_same_attempt(stored, run):
-                if not _is_same_end(self.ledger.get(run.id), run):
-                    refused.append(run)
-            elif self._change_run(stored, run):
-                finished.append(run.job_id)
-        return Finished(refused, finished, bool(self.jobs.waiting))
+    def _claimed(self, run: RunRecord, node: str, now: int) -> RunRecord:
+        claimed = replace(run, state="running", node=node, attempt=run.attempt + 1, started_at=now)
+        self.ledger.live.enter(claimed)
+        if run.limit_key is not None:
+            self.jobs.limits.charge(run.limit_key, now)
+            self.jobs.refresh_gate(run.limit_key)
+        return claimed
 
-    def enqueue(self, runs: Sequence[RunRecord]) -> None:
-        """Add pending runs; see `JobStore.enqueue`."""
-        self._write_pending(self._fresh(runs, {}))
-
-    def cancel_pending(self, run_id: str, now: int) -> RunRecord | None:
-        """Cancel a pending run; see `JobStore.cancel_pending`."""
-        run = self.ledger.live.rows.get(run_id)
-        if run is None or run.state != "pending":
-            return None
-        cancelled = _cancelled(run, now, None)
-        self._change_run(run, cancelled)
-        return cancelled
-
-    # -- nodes -----------------------------------------------------------------------------------
-
-    def recover(self, now: int, planner: LostPlanner) -> Recovered:
-        """Give up nodes whose lease ran out; see `JobStore.recover`."""
-        lost = self.nodes.give_up(now)
-        plans = [
-            _cancelled(run, now, _ASKED)
-            if self.nodes.is_asked(run.id)
-            else _plan_lost(self.jobs.rows.get(run.job_id), run, now, planner)
-            for run in lost
-        ]
-        finished: list[str] = []
-        for run, row in zip(lost, plans, strict=True):
-            if self._change_run(run, row):
-                finished.append(run.job_id)
-        return Recovered(plans, finished)
+    def set_limits(self, limits: Sequence[LimitRow]) -> None:
+        """Define named limits; see `JobStore.set_limits`."""
+        table = self.jobs.limits
+        table.rows.update({limit.name: limit for limit in limits})
+        for limit_key in table.waiting_keys():
+            self.jobs.refresh_gate(limit_key)
 
     # -- jobs, inside ----------------------------------------------------------------------------
 
@@ -219,11 +177,11 @@ class MemoryState:
         """Return the decision, or why there is none; ``None`` for a job that is left as it is."""
         live = self.ledger.live
         try:
-            return planner(job, now, live.running.get(job.id, 0), len(live.pending.get(job.id, ())))
+            return planner(job, now, live.holding(job.id), live.waiting.get(job.id, 0))
         except ForeignJobError:
             return None
         except Exception as error:  # noqa: BLE001 - whatever a trigger raises parks its job
-            return _reason(error)
+            return reason_of(error)
 
     def _refusal(self, job: JobRecord, plan: Decision) -> str | None:
         """Return why a decision cannot be written, or ``None``."""
@@ -232,63 +190,74 @@ class MemoryState:
         refusal = self.ledger.refusal(job.id, plan.runs)
         return None if refusal is None else f"RuntimeError: {refusal}"
 
-    def _write(self, plan: Decision, starts: list[Start], verdicts: list[RunRecord], finished: list[str]) -> None:
+    def _write(self, before: JobRecord, plan: Decision, now: int, fired: "_Gathered") -> None:
         """Write a decision about a job that was taken out of the timetable."""
         job = plan.job
+        if plan.longer is not None:
+            self.ledger.lengthen(plan.longer[0], job.policies.keep_runs)
+            fired.verdicts.append(plan.longer[1])
         for run in plan.runs:
             self.ledger.write(run, job.policies.keep_runs)
             if run.state == "running":
-                starts.append(Start(job, run))
-            elif run.state != "pending":
-                verdicts.append(run)
+                fired.starts.append(Start(job, run))
+            elif run.state == "pending":
+                fired.pending = True
+            else:
+                fired.verdicts.append(run)
+        if plan.cancel:
+            self._make_room(job, plan.cancel, now, fired)
+        if before.state == "paused" and job.state == "active":
+            fired.resumed.append(job.id)
         if self.jobs.is_finished(job):
             self._drop(job)
-            finished.append(job.id)
+            fired.finished.append(job.id)
         else:
             self.jobs.put_taken(job)
 
-    # -- runs, inside ----------------------------------------------------------------------------
+    def _make_room(self, job: JobRecord, number: int, now: int, fired: "_Gathered") -> None:
+        """Ask the longest running runs of a job to cancel; one that only waits for another attempt is over."""
+        for run in self.ledger.live.holding_rows(job.id):
+            if number == 0:
+                return
+            if run.state == "pending":
+                self.ledger.live.leave(run)
+                row = cancelled(run, now, ROOM)
+                self.ledger.settle(row, job.policies.keep_runs, exists=True)
+                fired.cancelled.append(row)
+            elif self.nodes.is_asked(run.id):
+                continue
+            else:
+                self.nodes.request_cancel(run.id)
+                fired.cancelling.append(run.id)
+            number -= 1
 
-    def _change_run(self, stored: RunRecord, run: RunRecord) -> bool:
-        """Replace a live row; return whether its job was removed because nothing is left of it."""
-        job = self.jobs.rows.get(stored.job_id)
-        self.ledger.live.leave(stored)
-        if run.state in OVER_STATES:
-            self.ledger.settle(run, None if job is None else job.policies.keep_runs, exists=job is not None)
-        else:
-            is_owned = run.state == "running" or run.node is None
-            self.ledger.live.enter(run if is_owned else replace(run, node=None))
-        if job is not None and self.jobs.is_finished(job):
-            self._drop(job)
-            return True
-        self.jobs.refresh(stored.job_id)
-        return False
 
-    def _fresh(self, runs: Sequence[RunRecord], added: dict[str, JobRecord]) -> list[RunRecord]:
-        """Return the runs that are not there yet: adding one twice changes nothing.
+class _Gathered:
+    """What a claim has done so far."""
 
-        Raises:
-            JobNotFoundError: a run is of a job that neither exists nor is being added.
-            ConfigurationError: a fire is recorded already.
-        """
-        fresh: dict[str, RunRecord] = {}
-        by_job: dict[str, list[RunRecord]] = {}
-        for run in runs:
-            if run.job_id not in self.jobs.rows and run.job_id not in added:
-                raise JobNotFoundError(run.job_id)
-            if self.ledger.get(run.id) is None and run.id not in fresh:
-                fresh[run.id] = run
-                by_job.setdefault(run.job_id, []).append(run)
-        for job_id, rows in by_job.items():
-            refusal = self.ledger.refusal(job_id, rows)
-            if refusal is not None:
-                raise ConfigurationError(f"{refusal}; nothing was added")
-        return list(fresh.values())
+    __slots__ = ("cancelled", "cancelling", "finished", "parked", "pending", "resumed", "starts", "verdicts")
 
-    def _write_pending(self, runs: Iterable[RunRecord]) -> None:
-        for run in runs:
-            self.ledger.write(run, self.jobs.rows[run.job_id].policies.keep_runs)
-            self.jobs.refresh(run.job_id)
+    def __init__(self) -> None:
+        self.starts: list[Start] = []
+        self.verdicts: list[RunRecord] = []
+        self.parked: list[Parked] = []
+        self.finished: list[str] = []
+        self.resumed: list[str] = []
+        self.cancelling: list[str] = []
+        self.cancelled: list[RunRecord] = []
+        self.pending = False
+
+    def whole(self) -> Fired:
+        return Fired(
+            self.starts,
+            self.verdicts,
+            self.parked,
+            self.finished,
+            self.resumed,
+            self.cancelling,
+            self.cancelled,
+            self.pending,
+        )
 
 
 def _written(stored: JobRecord, job: JobRecord) -> JobRecord:
@@ -312,46 +281,3 @@ def _revised(run: RunRecord, rows: dict[str, JobRecord], given: dict[str, int]) 
     if row is None or run.revision != given[run.job_id] or run.revision == row.revision:
         return run
     return replace(run, revision=row.revision)
-
-
-def _is_same_attempt(stored: RunRecord, run: RunRecord) -> bool:
-    return (
-        stored.state == "running"
-        and stored.attempt == run.attempt
-        and stored.node == run.node
-        and stored.job_id == run.job_id
-    )
-
-
-def _is_same_end(stored: RunRecord | None, run: RunRecord) -> bool:
-    """Tell whether that very end of a run is recorded already."""
-    return (
-        stored is not None
-        and stored.state in OVER_STATES
-        and (stored.node, stored.attempt, stored.state, stored.finished_at)
-        == (run.node, run.attempt, run.state, run.finished_at)
-    )
-
-
-def _plan_lost(job: JobRecord | None, run: RunRecord, now: int, planner: LostPlanner) -> RunRecord:
-    """Return the row of a run whose node died: lost, with the reason, where it cannot be planned."""
-    try:
-        row = planner(job, run, now)
-    except Exception as error:  # noqa: BLE001 - one item that cannot be planned does not spoil the others
-        return replace(run, state="lost", finished_at=now, reason=_reason(error))
-    if row.id != run.id or row.job_id != run.job_id or row.state == "running":
-        reason = f"RuntimeError: planned as {row.state} run {row.id!r} of {row.job_id!r}; expected pending or over"
-        return replace(run, state="lost", finished_at=now, reason=reason)
-    return replace(row, node=None) if row.state == "pending" else row
-
-
-def _cancelled(run: RunRecord, now: int, reason: str | None) -> RunRecord:
-    return replace(run, state="cancelled", finished_at=now, reason=run.reason if reason is None else reason)
-
-
-def _reason(error: Exception) -> str:
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - an exception may be unable to say what it is
-        text = "(its text cannot be read)"
-    return text if isinstance(error, UnplannableError) else f"{type(error).__qualname__}: {text}"

@@ -141,6 +141,11 @@ class Timetable:
     def __bool__(self) -> bool:
         return bool(self._levels)
 
+    @property
+    def highest(self) -> int:
+        """The largest priority of its keys; it has some."""
+        return self._order[0]
+
     def add(self, priority: int, instant: int, key: str) -> None:
         """Enter a key that is not there."""
         level = self._levels.get(priority)

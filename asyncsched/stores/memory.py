@@ -1,12 +1,13 @@
 """The memory store: the reference that every other store is compared with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, final
 
 import anyio
 import anyio.lowlevel
 
-from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.ending import Completer, LostPlanner
+from asyncsched._engine.limiting import LimitRow
 from asyncsched._engine.plan import Planner
 from asyncsched.errors import SchedulerStateError
 from asyncsched.job import JobRecord, JobState
@@ -25,6 +26,7 @@ from asyncsched.stores.base import (
     Recovered,
     Start,
     StoreContext,
+    Unique,
 )
 
 if TYPE_CHECKING:
@@ -171,22 +173,34 @@ class MemoryJobStore:
         await anyio.lowlevel.checkpoint()
         return self._state.start_pending(node, self._now, limit, accepts, foreign)
 
-    async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+    async def finish(
+        self, runs: Sequence[RunRecord], complete: Completer | None = None, completing: Container[str] = ()
+    ) -> Finished:
         """Write outcomes; see `JobStore.finish`. ``keep_runs`` is applied here."""
         await anyio.lowlevel.checkpoint()
-        return self._state.finish(runs)
+        return self._state.ends.finish(runs, complete, completing)
 
     # -- the ledger --------------------------------------------------------------------------
 
-    async def enqueue(self, runs: Sequence[RunRecord]) -> None:
-        """Add pending runs; see `JobStore.enqueue`.
+    async def enqueue(self, runs: Sequence[RunRecord], unique: Unique | None = None) -> list[RunRecord]:
+        """Add runs; see `JobStore.enqueue`.
 
         Raises:
             JobNotFoundError: a job does not exist; nothing is added.
             ConfigurationError: a run records a fire that is recorded already; nothing is added.
         """
         await anyio.lowlevel.checkpoint()
-        self._state.enqueue(runs)
+        return self._state.ends.enqueue(runs, unique, self._now)
+
+    async def set_limits(self, limits: Sequence[LimitRow]) -> None:
+        """Define named limits; see `JobStore.set_limits`."""
+        await anyio.lowlevel.checkpoint()
+        self._state.set_limits(limits)
+
+    async def limits(self) -> list[LimitRow]:
+        """Return the named limits; see `JobStore.limits`."""
+        await anyio.lowlevel.checkpoint()
+        return sorted(self._state.jobs.limits.rows.values(), key=lambda limit: limit.name)
 
     async def get_run(self, run_id: str) -> RunRecord | None:
         """Return one run; see `JobStore.get_run`."""
@@ -206,10 +220,15 @@ class MemoryJobStore:
         await anyio.lowlevel.checkpoint()
         return self._state.ledger.query(job_id, state, since, at, limit)
 
-    async def cancel_pending(self, run_id: str) -> RunRecord | None:
+    async def around(self, job_id: str, at: int) -> list[RunRecord]:
+        """Return what tells of an instant; see `JobStore.around`."""
+        await anyio.lowlevel.checkpoint()
+        return self._state.ledger.around(job_id, at)
+
+    async def cancel_pending(self, run_id: str, complete: Completer | None = None) -> RunRecord | None:
         """Cancel a pending run; see `JobStore.cancel_pending`."""
         await anyio.lowlevel.checkpoint()
-        return self._state.cancel_pending(run_id, self._now)
+        return self._state.ends.cancel_pending(run_id, self._now, complete)
 
     async def request_cancel(self, run_id: str) -> bool:
         """Ask for a running run to be cancelled; see `JobStore.request_cancel`."""
@@ -243,10 +262,10 @@ class MemoryJobStore:
         await anyio.lowlevel.checkpoint()
         return self._state.nodes.known()
 
-    async def recover(self, planner: LostPlanner) -> Recovered:
+    async def recover(self, planner: LostPlanner, complete: Completer | None = None) -> Recovered:
         """Give up dead nodes; see `JobStore.recover`."""
         await anyio.lowlevel.checkpoint()
-        return self._state.recover(self._now, planner)
+        return self._state.ends.recover(self._now, planner, complete)
 
     async def leave(self, node_id: str) -> None:
         """Forget a node without runs; see `JobStore.leave`."""
