@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, final
 from asyncsched import events
 from asyncsched._engine.broadcast import Broadcast
 from asyncsched.clock import Clock, to_datetime
+from asyncsched.logs import marks_of
 from asyncsched.run import Outcome, RunRecord, RunState
 from asyncsched.stores.base import Parked, Start
 
@@ -97,13 +98,14 @@ class Announcer:
         """Tell of outcomes that the store refused because the attempt was no longer ours."""
         for row in rows:
             logger.warning("run %s (attempt %d) of job %r was no longer ours: its outcome is not recorded", row.id,
-                           row.attempt, row.job_id)  # fmt: skip
+                           row.attempt, row.job_id, extra=marks_of(row))  # fmt: skip
             self._one(events.CompletionRejected, store, row)
 
     def recovered(self, store: str, rows: Iterable[RunRecord]) -> None:
         """Tell of runs whose node died."""
         for row in rows:
-            run_logger.warning("run %s of job %r: %s; it is now %s", row.id, row.job_id, row.reason, row.state)
+            run_logger.warning("run %s of job %r: %s; it is now %s", row.id, row.job_id, row.reason, row.state,
+                               extra=marks_of(row))  # fmt: skip
             if row.state == "lost":
                 self._one(events.JobLost, store, row)
             elif row.state == "cancelled":
@@ -113,15 +115,21 @@ class Announcer:
         """Tell of a waiting run that was cancelled."""
         self._one(events.JobCancelled, store, row)
 
+    def progress(self, store: str, row: RunRecord, fraction: float, note: str) -> None:
+        """Tell how far a run is."""
+        self._one(events.JobProgress, store, row, fraction=fraction, note=note)
+
     def _verdict(self, store: str, row: RunRecord) -> None:
         if row.state == "missed":
             late = timedelta(microseconds=(row.finished_at or row.scheduled_time) - row.scheduled_time)
             run_logger.warning("job %r: %s of its fires missed (%s), the first %s late", row.job_id,
-                               "many" if row.count is None else row.count, row.reason, late)  # fmt: skip
+                               "many" if row.count is None else row.count, row.reason, late,
+                               extra=marks_of(row))  # fmt: skip
             self._one(events.JobMissed, store, row, late_by=late, reason=row.reason or "", count=row.count)
         elif row.state == "skipped":
             if row.reason == "max_instances":
-                run_logger.warning("job %r: a fire is skipped, max_instances runs are running", row.job_id)
+                run_logger.warning("job %r: a fire is skipped, max_instances runs are running", row.job_id,
+                                   extra=marks_of(row))  # fmt: skip
                 self._one(events.JobMaxInstances, store, row)
             self._one(events.JobSkipped, store, row, reason=row.reason or "", count=row.count)
 

@@ -119,7 +119,7 @@ class Broadcast:
         self._routes: dict[type[Event], tuple[EventStream[Any], ...]] = {}
 
     def wants(self, event_type: type[Event]) -> bool:
-        """Tell whether anyone would read events of that class."""
+        """Tell whether anyone would read events of that class; from any thread."""
         return bool(self._route(event_type))
 
     def publish(self, event: Event) -> None:
@@ -143,14 +143,14 @@ class Broadcast:
             raise ConfigurationError(f"buffer={buffer!r} must be at least 1: it is how many events may wait to be read")
         stream: EventStream[Any] = EventStream(types, job_id, buffer)
         self._streams.append(stream)
-        self._routes.clear()
+        self._routes = {}
         return stream
 
     def unsubscribe(self, stream: EventStream[Any]) -> None:
         """Close a stream; no error if it was closed before."""
         if stream in self._streams:
             self._streams.remove(stream)
-            self._routes.clear()
+            self._routes = {}
         stream.close()
 
     def close(self) -> None:
@@ -159,8 +159,9 @@ class Broadcast:
             self.unsubscribe(stream)
 
     def _route(self, event_type: type[Event]) -> tuple[EventStream[Any], ...]:
-        route = self._routes.get(event_type)
+        routes = self._routes  # of one set of streams: what a thread finds out too late goes with the old ones
+        route = routes.get(event_type)
         if route is None:
-            route = tuple(stream for stream in self._streams if stream.wants(event_type))
-            self._routes[event_type] = route
+            route = tuple(stream for stream in tuple(self._streams) if stream.wants(event_type))
+            routes[event_type] = route
         return route

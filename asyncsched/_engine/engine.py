@@ -21,6 +21,7 @@ from asyncsched._engine.changes import Changes
 from asyncsched._engine.host import Host, SchedulerState, guarded
 from asyncsched._engine.listeners import Listeners
 from asyncsched._engine.middleware import MiddlewareChain
+from asyncsched._engine.progress import Progress
 from asyncsched._engine.runner import RunnerPool
 from asyncsched._engine.settings import EngineSettings
 from asyncsched._engine.tick import Tick
@@ -30,6 +31,7 @@ from asyncsched.codec import Codec
 from asyncsched.context import Control
 from asyncsched.executors.base import Executor
 from asyncsched.stores.base import JobStore
+from asyncsched.run import RunRecord
 from asyncsched.stores.processes import host_name, process_identity
 from asyncsched.tasks import TaskRegistry
 
@@ -95,6 +97,7 @@ class Engine:
             freed=self._slots_freed,
         )
         self.shared: Final = Shared(
+        self.progress: Final = Progress(self.announcer, self._is_running)
             settings=settings,
             clock=clock,
             codec=codec,
@@ -299,6 +302,11 @@ class Engine:
         for unit in self.units.values():
             unit.loop.slots_freed()
         self.changes.notify()
+    def _is_running(self, run: RunRecord) -> bool:
+        """Tell whether that attempt of a run is on its way here."""
+        assignment = self.pool.active.get(run.id)
+        return assignment is not None and assignment.start.run.attempt == run.attempt
+
 
 
 async def _quietly(close: Callable[[], Awaitable[None]]) -> None:

@@ -9,7 +9,7 @@ from asyncsched._engine.why import explain_absence, explain_run
 from asyncsched._facade.jobs import JobCalls
 from asyncsched.clock import to_datetime
 from asyncsched.health import NodeInfo
-from asyncsched.run import Run, RunState, Verdict
+from asyncsched.run import Run, RunRecord, RunState, Verdict
 
 if TYPE_CHECKING:
     from asyncsched.context import Control
@@ -136,6 +136,16 @@ class RunCalls(JobCalls):
     def decode_result(self, result: bytes | None) -> Any:
         """Return a result as it was before it was stored; `Run.result` calls this."""
         return self._life.codec.decode_result(result)
+
+    def tell_progress(self, run: RunRecord, store: str, fraction: float, note: str) -> None:
+        """Publish how far a run is; `CurrentRun.progress` calls this, from any thread."""
+        engine = self._life.engine_or_none
+        if engine is not None:
+            engine.progress.tell(run, store, fraction, note)
+
+    def read_instant(self, when: datetime) -> int:
+        """Return a naive datetime as Unix microseconds; `CurrentRun.reschedule_at` calls this, from any thread."""
+        return self._life.authoring.instant("when", when)
 
     def _run_of(self, placed: PlacedRun) -> Run[Any]:
         return Run(record=placed.record, store=placed.store, _control=cast("Control", self))

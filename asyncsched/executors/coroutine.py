@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from asyncsched._engine.bridge import native_cancellations
 from asyncsched.executors.base import Call
+from asyncsched.executors.log_capture import run_captured
 from asyncsched.executors.on_loop import run_on_loop
 from asyncsched.executors.outcome import refused
 from asyncsched.executors.slots import stopped
@@ -45,8 +46,13 @@ class AsyncExecutor:
         """Make one attempt; before `start` and after `stop` the outcome is a failure that says so."""
         # Not a coroutine function itself: one frame less on the way of every run.
         counted = self._native_cancellations
-        # What a coroutine function returns is a CoroutineType to pyright, and a Coroutine to mypy.
-        return _refused(self) if counted is None else run_on_loop(call, counted)  # type: ignore[return-value]
+        if counted is None:
+            attempt = _refused(self)
+        elif call.scope.job.policies.capture_logs:
+            attempt = run_captured(call, counted)
+        else:
+            attempt = run_on_loop(call, counted)
+        return attempt  # type: ignore[return-value] # a CoroutineType to pyright, and a Coroutine to mypy
 
     def abandoned(self) -> int:
         """Return 0: no attempt outlives its cancellation here."""

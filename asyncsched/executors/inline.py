@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, final
 
 from asyncsched._engine.bridge import native_cancellations
 from asyncsched.executors.base import Call
+from asyncsched.executors.log_capture import run_captured
 from asyncsched.executors.on_loop import run_on_loop
 from asyncsched.executors.outcome import refused
 from asyncsched.executors.slots import stopped
@@ -44,7 +45,8 @@ class InlineExecutor:
         """Make one attempt; before `start` and after `stop` the outcome is a failure that says so."""
         if self._native_cancellations is None:
             return refused(stopped(self))
-        return await run_on_loop(call, self._native_cancellations)
+        attempt = run_captured if call.scope.job.policies.capture_logs else run_on_loop
+        return await attempt(call, self._native_cancellations)
 
     def abandoned(self) -> int:
         """Return 0: no attempt outlives its cancellation here."""

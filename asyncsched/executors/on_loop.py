@@ -20,6 +20,7 @@ from asyncsched._engine.bridge import forgive_native_cancellations
 from asyncsched.context import cancelled_runs, scope_var
 from asyncsched.executors.base import Call
 from asyncsched.executors.outcome import failed, returned
+from asyncsched.logs import marks_of
 from asyncsched.run import Outcome
 
 __all__ = ["cancellation_is_pending", "outcome_of", "run_on_loop"]
@@ -106,11 +107,12 @@ def _is_cancelled(context: Context, passed: Any) -> bool:
 
 def _end_by_force(context: Context, job: Coroutine[Any, Any, Any]) -> None:
     """Close a coroutine that ignores its cancellation: it would keep the event loop busy and from coming to its end."""
-    logger.error("run %s ignores its cancellation; it is ended by force", context[scope_var].run.id)
+    run = context[scope_var].run
+    logger.error("run %s ignores its cancellation; it is ended by force", run.id, extra=marks_of(run))
     try:
         context.run(job.close)
     except BaseException:
-        logger.exception("it could not be ended")
+        logger.exception("run %s could not be ended", run.id, extra=marks_of(run))
 
 
 def _to_await(value: Any) -> Coroutine[Any, Any, Any] | None:

@@ -11,7 +11,7 @@ import inspect
 import linecache
 import os
 from collections import deque
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from itertools import islice
 from pathlib import Path
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
@@ -21,7 +21,9 @@ from asyncsched.run import Outcome, RunError
 
 __all__ = [
     "MESSAGE_BYTES",
+    "NOTE_BYTES",
     "TRACEBACK_BYTES",
+    "ancestry_of",
     "describe_exception",
     "failed",
     "refused",
@@ -35,7 +37,12 @@ MESSAGE_BYTES: Final = 8 * 1024
 TRACEBACK_BYTES: Final = 32 * 1024
 """The largest traceback that is kept, in bytes of UTF-8."""
 
+NOTE_BYTES: Final = 1024
+"""The longest note on progress, in bytes of UTF-8."""
+
 _TYPE_BYTES: Final = 512
+_CLASSES: Final = 64
+"""How many classes of an exception are named."""
 _LINE_BYTES: Final = 1024
 _EXCEPTIONS: Final = 24
 """How many exceptions of a chain or group are shown."""
@@ -53,7 +60,8 @@ def failed(error: BaseException) -> Outcome:
     An exception that does not tell its class is left out of it: those who look at an outcome's
     exception ask that first.
     """
-    return Outcome("failed", error=describe_exception(error), exception=error if _tells_its_class(error) else None)
+    exception = error if _tells_its_class(error) else None
+    return Outcome("failed", error=describe_exception(error), exception=exception, ancestry=ancestry_of(error))
 
 
 def _tells_its_class(error: BaseException) -> bool:
@@ -65,7 +73,8 @@ def _tells_its_class(error: BaseException) -> bool:
 
 def refused(error: Exception) -> Outcome:
     """Return the outcome of an attempt that could not be made; there is no traceback worth keeping."""
-    return Outcome("failed", error=describe_exception(error.with_traceback(None)), exception=error)
+    described = describe_exception(error.with_traceback(None))
+    return Outcome("failed", error=described, exception=error, ancestry=ancestry_of(error))
 
 
 def returned(value: Any) -> Outcome:
@@ -83,6 +92,15 @@ def returned(value: Any) -> Outcome:
         remedy = "return a plain value; iterate or await inside of the job"
     name = storable(cast("Any", value).__class__.__name__, _TYPE_BYTES)
     return refused(TypeError(f"the job returned a {name} that nobody runs, so its body did not run; {remedy}"))
+
+
+def ancestry_of(error: BaseException) -> tuple[str, ...]:
+    """Return the names of an exception's classes, its own first, as `RunError.type` has them; never raises."""
+    classes: tuple[type, ...] = _classes(type(error))
+    return tuple(_class_name(kind) for kind in classes[:_CLASSES] if kind is not object)
+
+
+_classes: Final[Callable[[type], tuple[type, ...]]] = vars(type)["__mro__"].__get__
 
 
 def describe_exception(error: BaseException) -> RunError:
@@ -120,9 +138,13 @@ def _cut(head: str, tail: str, length: int) -> str:
 
 
 def _type_name(error: BaseException) -> str:
+    return _class_name(type(error))
+
+
+def _class_name(kind: type) -> str:
     try:
-        module: object = type(error).__module__
-        name = type(error).__qualname__
+        module: object = kind.__module__
+        name = kind.__qualname__
         return storable(name if module == "builtins" else f"{module!s}.{name}", _TYPE_BYTES)
     except BaseException:  # noqa: BLE001 - a class may override these as well
         return "<a class without a name>"

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from functools import partial
 from typing import Any, Final, final
 
 import anyio
@@ -9,12 +10,15 @@ import msgspec
 
 from asyncsched._engine.bridge import Reply, loop_identity
 from asyncsched._engine.worker import WorkerThread
+from asyncsched.context import Handed, RunScope
 from asyncsched.errors import ConfigurationError, SchedulerStateError, SerializationError
 from asyncsched.executors.base import Call
 from asyncsched.executors.outcome import describe_exception, refused
+from asyncsched.executors.process_frames import Told
 from asyncsched.executors.process_handle import WorkerDiedError, WorkerProcess
 from asyncsched.executors.process_worker import Request, is_importing_main
 from asyncsched.executors.slots import Slots, stopped
+from asyncsched.handing import decode_input
 from asyncsched.run import Outcome
 
 __all__ = ["ProcessExecutor", "WorkerDiedError"]
@@ -111,7 +115,8 @@ class ProcessExecutor:
             worker = await slots.take()
         except Exception as error:  # noqa: BLE001 - not to be sent, stopped meanwhile, or no more threads
             return refused(error)
-        reply = worker.thread.submit(lambda: worker.process.call(request), lambda: self._dismiss(worker, slots))
+        hear = partial(_hear, call.scope)
+        reply = worker.thread.submit(lambda: worker.process.call(request, hear), lambda: self._dismiss(worker, slots))
         try:
             return await reply.wait()
         except BaseException:
@@ -149,14 +154,24 @@ class ProcessExecutor:
             worker.thread.stop()
 
 
+def _hear(scope: RunScope, told: Told) -> None:
+    """Take what a job tells while it runs; in the worker's thread."""
+    if told.fraction is not None:
+        scope.control.tell_progress(scope.run, scope.store, told.fraction, told.note)
+    if told.reschedule_to is not None:
+        scope.noted().reschedule_to = told.reschedule_to
+    if told.logs is not None:
+        scope.noted().logs = told.logs
+
+
 def _pickled(call: Call) -> bytes:
     """Return the request as bytes; a trigger that cannot be pickled is left out of what the job is told of itself.
 
     Raises:
-        SerializationError: the function or an argument cannot be sent.
+        SerializationError: the function, an argument or what was handed to the run cannot be sent.
     """
     scope = call.scope
-    request = Request(call.func, call.args, dict(call.kwargs), scope.job, scope.run, scope.store)
+    request = Request(call.func, call.args, dict(call.kwargs), scope.job, scope.run, scope.store, _handed(scope))
     try:
         return pickle.dumps(request, pickle.HIGHEST_PROTOCOL)
     except BaseException:  # noqa: BLE001 - pickling runs code of the arguments' types
@@ -168,4 +183,24 @@ def _pickled(call: Call) -> bytes:
         raise SerializationError(
             f"the job cannot be sent to a worker process: {text.type}: {text.message}; define the function at the "
             "top level of a module, without a closure, and give it arguments that can be pickled"
+        ) from error
+
+
+def _handed(scope: RunScope) -> bytes | None:
+    """Return what a chain or an earlier run has handed to the run, if anything, decoded and pickled.
+
+    Raises:
+        SerializationError: it cannot be decoded or sent.
+    """
+    if scope.run.input is None and scope.job.carried is None:
+        return None
+    decode = scope.control.decode_result
+    handed = Handed(decode_input(scope.run.input, decode), decode(scope.job.carried))
+    try:
+        return pickle.dumps(handed, pickle.HIGHEST_PROTOCOL)
+    except BaseException as error:
+        text = describe_exception(error)
+        raise SerializationError(
+            f"what was handed to the run cannot be sent to a worker process: {text.type}: {text.message}; define its "
+            "types at the top level of a module, or run the job on another executor"
         ) from error

@@ -12,7 +12,7 @@ import msgspec
 
 from asyncsched.run import RunError
 
-__all__ = ["READY", "Answer", "Readable", "Writable", "read_frame", "write_frame"]
+__all__ = ["READY", "Answer", "Readable", "Told", "Writable", "read_frame", "read_message", "write_frame"]
 
 READY: Final = b"asyncsched worker ready\n"
 """The line after which a worker's output is frames; whatever comes before it is not ours."""
@@ -20,12 +20,38 @@ READY: Final = b"asyncsched worker ready\n"
 _LENGTH: Final = struct.Struct("!Q")
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What came of one call: a pickled ``value``, or an ``error`` and, if it survives, the pickled ``exception``."""
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """What came of one call: a pickled ``value``, or an ``error`` and, if it survives, the pickled ``exception``.
+
+    Attributes:
+        ancestry: the names of the exception's classes.
+        delay: that of a `RetryLater` or `Snooze`, in seconds, which counts even if the exception does not survive.
+    """
 
     value: bytes | None = None
     error: RunError | None = None
     exception: bytes | None = None
+    ancestry: tuple[str, ...] = ()
+    delay: float | None = None
+
+
+class Told(msgspec.Struct, frozen=True, tag="told", omit_defaults=True):
+    """What a job tells while it runs, any number of times before the answer; only what is new in each.
+
+    Attributes:
+        fraction: how far it is.
+        note: a word on that.
+        reschedule_to: the job's next instant, in Unix microseconds.
+        logs: what was logged, once it is complete.
+    """
+
+    fraction: float | None = None
+    note: str = ""
+    reschedule_to: int | None = None
+    logs: str | None = None
+
+
+_messages: Final[msgspec.msgpack.Decoder[Answer | Told]] = msgspec.msgpack.Decoder(Answer | Told)
 
 
 class Readable(Protocol):
@@ -62,6 +88,16 @@ def read_frame(stream: Readable) -> bytes:
     if len(data) < length:
         raise EOFError
     return data
+
+
+def read_message(stream: Readable) -> Answer | Told:
+    """Return what the worker says next.
+
+    Raises:
+        EOFError: it is gone.
+        MsgspecError: it is not what a worker says.
+    """
+    return _messages.decode(read_frame(stream))
 
 
 def write_frame(stream: Writable, data: bytes) -> None:

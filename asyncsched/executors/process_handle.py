@@ -13,17 +13,21 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from logging import getLogger
 from typing import IO, Any, Final, final
 
 import msgspec
 
 from asyncsched.clock import process_id
-from asyncsched.errors import AsyncschedError
+from asyncsched.errors import AsyncschedError, RetryLater, SerializationError, Snooze
 from asyncsched.executors.outcome import describe_exception, refused
-from asyncsched.executors.process_frames import READY, Answer, read_frame, write_frame
-from asyncsched.run import Outcome, RunError
+from asyncsched.executors.process_frames import READY, Answer, Told, read_message, write_frame
+from asyncsched.run import Outcome
 
 __all__ = ["WorkerDiedError", "WorkerProcess"]
+
+logger: Final = getLogger("asyncsched.run")
 
 _POSIX: Final = os.name == "posix"
 _RETIRE_SECONDS: Final = 2.0
@@ -31,6 +35,11 @@ _RETIRE_SECONDS: Final = 2.0
 
 _NOISE_LINES: Final = 1000
 """How many lines of a start-up file's prints are read over before a worker is given up."""
+
+_MAIN_THERE: Final = "__mp_main__."
+"""What the names of the classes of the program's main module begin with in a worker."""
+
+_SNOOZE: Final = f"{Snooze.__module__}.{Snooze.__qualname__}"
 
 _BOOTSTRAP: Final = (
     "import sys; sys.path[:] = {path!r}; "
@@ -60,8 +69,13 @@ class WorkerProcess:
         self._killed = False
         self._reaped = False
 
-    def call(self, request: bytes) -> Outcome:
-        """Have one call made and wait for what came of it; in the worker's thread. Never raises."""
+    def call(self, request: bytes, hear: Callable[[Told], None]) -> Outcome:
+        """Have one call made and wait for what came of it; in the worker's thread. Never raises.
+
+        Args:
+            request: the call, pickled.
+            hear: takes what the job tells meanwhile.
+        """
         try:
             process = self._ensure()
         except (OSError, ValueError, WorkerDiedError) as error:
@@ -69,7 +83,7 @@ class WorkerProcess:
             return refused(WorkerDiedError(f"a worker process could not be started, so the job did not run: {error}"))
         try:
             write_frame(_pipe(process.stdin), request)
-            return _outcome_of(msgspec.msgpack.decode(read_frame(_pipe(process.stdout)), type=Answer))
+            return _outcome_of(_answer(_pipe(process.stdout), hear))
         except (EOFError, OSError, ValueError, MemoryError, msgspec.MsgspecError):
             return refused(self._death())
 
@@ -196,15 +210,34 @@ def _close(pipe: IO[bytes] | None) -> None:
             pipe.close()
 
 
+def _answer(pipe: IO[bytes], hear: Callable[[Told], None]) -> Answer:
+    """Read up to the answer, and hand on what comes before it."""
+    while isinstance(message := read_message(pipe), Told):
+        try:
+            hear(message)
+        except Exception:  # the answer behind it must be read all the same
+            logger.exception("what a job in a worker process told could not be handed on")
+    return message
+
+
 def _outcome_of(answer: Answer) -> Outcome:
     if answer.value is not None:
         try:
             return Outcome("succeeded", _unpickled(answer.value))
         except BaseException as error:  # noqa: BLE001 - unpickling runs code of the result's type
             text = describe_exception(error)
-            message = f"the job succeeded, but its result cannot be read back: {text.type}: {text.message}"
-            return Outcome("failed", error=RunError("asyncsched.errors.SerializationError", message), exception=error)
-    return Outcome("failed", error=answer.error, exception=_exception_of(answer.exception))
+            raised = SerializationError(
+                f"the job succeeded, but its result cannot be read back: {text.type}: {text.message}"
+            )
+            raised.__cause__ = error
+            return refused(raised)
+    ancestry = tuple(map(_name_here, answer.ancestry))
+    return Outcome("failed", error=answer.error, exception=_exception_of(answer), ancestry=ancestry)
+
+
+def _name_here(name: str) -> str:
+    """Return the name of a class as this process would give it."""
+    return f"__main__.{name.removeprefix(_MAIN_THERE)}" if name.startswith(_MAIN_THERE) else name
 
 
 @final
@@ -219,12 +252,14 @@ def _unpickled(data: bytes) -> Any:
     return _Unpickler(io.BytesIO(data)).load()
 
 
-def _exception_of(data: bytes | None) -> BaseException | None:
-    """Return the exception itself where it survived the way, so that retry rules can look at its type."""
-    if data is None:
-        return None
-    try:
-        value = _unpickled(data)
-    except BaseException:  # noqa: BLE001 - the text is there; the live exception is a courtesy
-        return None
-    return value if isinstance(value, BaseException) else None
+def _exception_of(answer: Answer) -> BaseException | None:
+    """Return the exception itself where it survived the way, and a wish to be run again in any case."""
+    value: object = None
+    if answer.exception is not None:
+        with contextlib.suppress(BaseException):  # the text is there; the live exception is a courtesy
+            value = _unpickled(answer.exception)
+    if answer.delay is None:
+        return value if isinstance(value, BaseException) else None
+    if isinstance(value, RetryLater | Snooze):
+        return value
+    return Snooze(answer.delay) if _SNOOZE in answer.ancestry else RetryLater(answer.delay)

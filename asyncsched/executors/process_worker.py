@@ -17,17 +17,21 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextvars import Context, copy_context
+from contextlib import nullcontext
+from contextvars import copy_context
+from datetime import datetime
 from types import ModuleType
 from typing import Any, BinaryIO, Final, NoReturn, cast, final
 
 import msgspec
 
 from asyncsched.clock import process_id
-from asyncsched.context import Control, RunScope, scope_var
-from asyncsched.errors import SchedulerStateError, SerializationError
-from asyncsched.executors.outcome import describe_exception, returned
+from asyncsched.context import Control, Handed, RunScope, scope_var
+from asyncsched.errors import ConfigurationError, RetryLater, SchedulerStateError, SerializationError, Snooze
+from asyncsched.executors.log_capture import capturing
+from asyncsched.executors.outcome import ancestry_of, describe_exception, returned
 from asyncsched.executors.process_frames import READY, Answer, read_frame, write_frame
+from asyncsched.executors.process_line import WorkerLine
 from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
 
@@ -44,7 +48,10 @@ _MAIN: Final = "__main__"
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One attempt as it is pickled: the call, and the rows that `current_run` is to tell of."""
+    """One attempt as it is pickled: the call, and what `current_run` is to tell of.
+
+    ``handed`` is a pickle of its own, so that what cannot be handed over is told apart from the call.
+    """
 
     func: Callable[..., Any]
     args: tuple[Any, ...]
@@ -52,6 +59,7 @@ class Request(msgspec.Struct, frozen=True):
     job: JobRecord
     run: RunRecord
     store: str
+    handed: bytes | None = None
 
 
 @final
@@ -61,6 +69,14 @@ class DetachedControl:
     def decode_result(self, result: bytes | None) -> Any:
         """Return ``None``: an attempt that is still running has no result."""
         del result
+
+    def read_instant(self, when: datetime) -> NoReturn:
+        """Refuse a naive datetime: the scheduler's zone is not known here.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(f"{when} has no zone, and a worker process does not know the scheduler's; give one")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -151,7 +167,7 @@ def main(parent: int, module: str | None, path: str | None) -> None:
     threading.Thread(target=requests.listen, name="asyncsched-listener", daemon=True).start()
     own_id = process_id()
     while (request := requests.take()) is not None:
-        answer = _attempt(request)
+        answer = _attempt(request, answers)
         if process_id() != own_id:
             os._exit(0)  # the job forked and returned on both sides; this is the other one
         with contextlib.suppress(Exception):  # the streams are user code's to replace or close
@@ -223,14 +239,29 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(calls, "rb"), os.fdopen(answers, "wb")
 
 
-def _attempt(data: bytes) -> Answer:
+def _attempt(data: bytes, answers: BinaryIO) -> Answer:
     """Make one call; never raises, whatever the job does."""
     try:
-        request: Request = _Unpickler(io.BytesIO(data)).load()
+        request: Request = _unpickled(data)
+        handed: Handed = Handed(None, None) if request.handed is None else _unpickled(request.handed)
     except BaseException as error:  # noqa: BLE001 - importing a module runs its code
         return _failure(_not_loaded(error))
+    line, control = WorkerLine(answers), cast("Control", DetachedControl())
+    scope = RunScope(request.job, request.run, request.store, control, request.func, handed=handed, line=line)
     try:
-        outcome = returned(_in_scope(request).run(request.func, *request.args, **request.kwargs))
+        with capturing(scope) if request.job.policies.capture_logs else nullcontext():
+            return _made(request, scope)
+    finally:
+        if scope.notes is not None and scope.notes.logs is not None:
+            line.logs(scope.notes.logs)
+        line.close()
+
+
+def _made(request: Request, scope: RunScope) -> Answer:
+    try:
+        context = copy_context()
+        context.run(scope_var.set, scope)
+        outcome = returned(context.run(request.func, *request.args, **request.kwargs))
         if outcome.exception is not None:
             return _failure(outcome.exception)
         return Answer(value=_pickled_result(outcome.value))
@@ -238,11 +269,8 @@ def _attempt(data: bytes) -> Answer:
         return _failure(error)
 
 
-def _in_scope(request: Request) -> Context:
-    context = copy_context()
-    scope = RunScope(request.job, request.run, request.store, cast("Control", DetachedControl()), request.func)
-    context.run(scope_var.set, scope)
-    return context
+def _unpickled(data: bytes) -> Any:
+    return _Unpickler(io.BytesIO(data)).load()
 
 
 def _not_loaded(error: BaseException) -> BaseException:
@@ -275,9 +303,16 @@ def _pickled_result(value: Any) -> bytes:
 
 
 def _failure(error: BaseException) -> Answer:
-    described = describe_exception(error)
+    described, ancestry, delay = describe_exception(error), ancestry_of(error), None
     try:
+        if issubclass(type(error), RetryLater | Snooze):
+            delay = float(cast("RetryLater | Snooze", error).delay)
         data = pickle.dumps(error, pickle.HIGHEST_PROTOCOL)
     except BaseException:  # noqa: BLE001 - the text is there; the live exception is a courtesy
         data = b""
-    return Answer(error=described, exception=data if 0 < len(data) <= EXCEPTION_BYTES else None)
+    return Answer(
+        error=described,
+        exception=data if 0 < len(data) <= EXCEPTION_BYTES else None,
+        ancestry=ancestry,
+        delay=delay,
+    )

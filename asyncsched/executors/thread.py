@@ -1,6 +1,7 @@
 """The executor of plain functions: a bounded pool of daemon threads."""
 
 import os
+from contextlib import nullcontext
 from contextvars import Context, copy_context
 from typing import Final, final
 
@@ -11,6 +12,7 @@ from asyncsched._engine.worker import WorkerThread
 from asyncsched.context import scope_var
 from asyncsched.errors import ConfigurationError
 from asyncsched.executors.base import Call
+from asyncsched.executors.log_capture import capturing
 from asyncsched.executors.outcome import failed, refused, returned
 from asyncsched.executors.slots import Slots, stopped
 from asyncsched.run import Outcome
@@ -111,14 +113,15 @@ class ThreadExecutor:
         context.run(scope_var.set, call.scope)
         leave_loop(context)
         attempt = _Attempt(call, context)
-        reply = thread.submit(attempt, lambda: self._take_back(run_id, slots, thread))
-        try:
-            return await reply.wait()
-        except BaseException:
-            if not reply.done:
-                self._abandoned.append(attempt)
-                self._going_on[run_id] = anyio.Event()
-            raise
+        with capturing(call.scope) if call.scope.job.policies.capture_logs else nullcontext():
+            reply = thread.submit(attempt, lambda: self._take_back(run_id, slots, thread))
+            try:
+                return await reply.wait()
+            except BaseException:
+                if not reply.done:
+                    self._abandoned.append(attempt)
+                    self._going_on[run_id] = anyio.Event()
+                raise
 
     def _take_back(self, run_id: str, slots: Slots[WorkerThread], thread: WorkerThread) -> None:
         if not slots.give(thread):
