@@ -30,8 +30,8 @@ from asyncsched.clock import Clock, new_node_id, process_id
 from asyncsched.codec import Codec
 from asyncsched.context import Control
 from asyncsched.executors.base import Executor
-from asyncsched.stores.base import JobStore
 from asyncsched.run import RunRecord
+from asyncsched.stores.base import JobStore
 from asyncsched.stores.processes import host_name, process_identity
 from asyncsched.tasks import TaskRegistry
 
@@ -96,8 +96,8 @@ class Engine:
             limit=settings.max_concurrent_runs,
             freed=self._slots_freed,
         )
-        self.shared: Final = Shared(
         self.progress: Final = Progress(self.announcer, self._is_running)
+        self.shared: Final = Shared(
             settings=settings,
             clock=clock,
             codec=codec,
@@ -298,15 +298,15 @@ class Engine:
         parked_runs = getattr(self._clock, "parked_runs", None)
         return 0 if parked_runs is None else len(self.pool.active.keys() & parked_runs(self._control))
 
-    def _slots_freed(self) -> None:
-        for unit in self.units.values():
-            unit.loop.slots_freed()
-        self.changes.notify()
     def _is_running(self, run: RunRecord) -> bool:
         """Tell whether that attempt of a run is on its way here."""
         assignment = self.pool.active.get(run.id)
         return assignment is not None and assignment.start.run.attempt == run.attempt
 
+    def _slots_freed(self) -> None:
+        for unit in self.units.values():
+            unit.loop.slots_freed()
+        self.changes.notify()
 
 
 async def _quietly(close: Callable[[], Awaitable[None]]) -> None:
