@@ -50,5 +50,5 @@ def charged(limit: LimitRow, full_at: int, now: int, starts: int) -> int:
 
 
 def ready_at(limit: LimitRow, full_at: int) -> int:
-    """Return from when on there is a start in the bucket."""
-    return full_at - ((limit.count or 1) - 1) * _interval(limit)
+    """Return from when on there is a start in the bucket; 0 where no rate bounds them, whatever was used before."""
+    return 0 if limit.count is None else full_at - (limit.count - 1) * _interval(limit)

@@ -334,13 +334,16 @@ class _Rows:
         self.rows.append(run)
 
     def decision(self, job: JobRecord) -> Decision:
-        """Return it all; a verdict like the one before only makes that one longer."""
+        """Return it all; a verdict like the one before, which reaches up to it, only makes that one longer."""
         rows, longer = self.rows, None
         if job.tail is not None and rows and _continues(job, rows[0]):
             longer = _lengthened(job.tail, rows[0], job)
             rows = rows[1:]
         last = rows[-1] if rows else None if longer is None else longer[0]
-        tail = None if last is None or last.state in ("running", "pending") else _tail_of(last)
+        is_open = (
+            last is None or last.state in ("running", "pending") or (last.until or last.fire_time) != job.last_fire
+        )
+        tail = None if last is None or is_open else _tail_of(last)
         if tail is not job.tail:
             job = replace(job, tail=tail)
         return Decision(job, tuple(rows), longer, self._cancel)
