@@ -147,13 +147,23 @@ class ClockJumped(SchedulerEvent):
 
 @_event
 class LoopStalled(SchedulerEvent):
-    """The event loop was held up.
+    """The event loop was held up; published once it is back, once a stall.
 
     Attributes:
-        by: for how long beyond what was asked for.
+        by: for how long, at least.
+        where: what held it most of the time, as ``file:line in function``, at most 512 bytes: the deepest
+            line that is neither asyncsched's, nor the standard library's, nor an installed package's, if
+            there is one; ``None`` where it could not be seen, as for a process that was stopped.
+        stack: the frames that led there, the oldest first, at most 8 KiB.
+        job_id: the job whose code it was, if it is one of this scheduler's and that can be told.
+        run_id: its run.
     """
 
     by: timedelta
+    where: str | None = None
+    stack: str | None = None
+    job_id: str | None = None
+    run_id: str | None = None
 
 
 @_event
@@ -345,9 +355,15 @@ class JobMaxInstances(RunEvent):
 
 @_event
 class JobRetrying(RunEvent):
-    """An attempt failed and another one follows after ``delay``."""
+    """An attempt failed, or asked for it, and another one follows.
+
+    Attributes:
+        delay: after how long.
+        exception_text: type and message of what it raised.
+    """
 
     delay: timedelta
+    exception_text: str = ""
 
 
 @_event

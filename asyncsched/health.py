@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 __all__ = ["Health", "NodeInfo", "StoreHealth"]
@@ -38,6 +38,8 @@ class Health:
         running_runs: how many runs this node is making now.
         unsettled_runs: how many were started here and have no committed outcome yet.
         abandoned_threads: how many attempts were given up but still occupy a thread.
+        loop_lag: how long the event loop took to answer when it was last asked; zero while it is idle.
+        longest_stall: the longest time since the start for which the event loop was held up, zero for none.
     """
 
     state: Literal["stopped", "starting", "running", "paused", "draining", "failed"]
@@ -49,6 +51,8 @@ class Health:
     running_runs: int
     unsettled_runs: int
     abandoned_threads: int
+    loop_lag: timedelta = timedelta(0)
+    longest_stall: timedelta = timedelta(0)
 
     @property
     def ok(self) -> bool:

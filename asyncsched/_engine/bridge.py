@@ -100,16 +100,22 @@ async def forgive_native_cancellations() -> None:
         task.uncancel()
 
 
-def soon_from_threads() -> Callable[..., None]:
-    """Return what calls a function in the current loop, soon, from any thread; dropped when the loop is gone."""
+def soon_from_threads() -> Callable[..., bool]:
+    """Return what calls a function in the current loop, soon, from any thread.
+
+    It returns whether the call will be made: it is dropped when the loop is gone.
+    """
     loop: Any = loop_identity()
     return _unless_gone(loop.run_sync_soon if loop_name() == "trio" else loop.call_soon_threadsafe)
 
 
-def _unless_gone(enter: Callable[..., object]) -> Callable[..., None]:
-    def soon(func: Callable[..., object], /, *args: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # trio's RunFinishedError is one, and a closed loop raises it
+def _unless_gone(enter: Callable[..., object]) -> Callable[..., bool]:
+    def soon(func: Callable[..., object], /, *args: Any) -> bool:
+        try:
             enter(func, *args)
+        except RuntimeError:  # trio's RunFinishedError is one, and a closed loop raises it
+            return False
+        return True
 
     return soon
 

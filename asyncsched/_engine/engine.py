@@ -26,6 +26,7 @@ from asyncsched._engine.runner import RunnerPool
 from asyncsched._engine.settings import EngineSettings
 from asyncsched._engine.tick import Tick
 from asyncsched._engine.unit import Shared, StoreUnit
+from asyncsched._engine.watchdog import Watchdog
 from asyncsched.clock import Clock, new_node_id, process_id
 from asyncsched.codec import Codec
 from asyncsched.context import Control
@@ -114,7 +115,8 @@ class Engine:
             changed=self.changes.notify,
             failed=self._fail,
         )
-        self.tick: Final = Tick(self.units, clock, self.announcer, settings.lease_us)
+        self.watchdog: Final = Watchdog(clock, self.announcer, self.pool.active)
+        self.tick: Final = Tick(self.units, clock, self.announcer, settings.lease_us, self.watchdog.tells_of)
         self.host: Final = Host(setup=self._set_up, teardown=self._tear_down, changed=self.changes.notify)
 
     def new_run_id(self) -> str:
@@ -228,6 +230,7 @@ class Engine:
         self._listeners.attach(group)
         group.start_soon(guarded, self.host.fail, self.pool.watch_deadlines, name="asyncsched deadlines")
         group.start_soon(guarded, self.host.fail, partial(self.tick.run, group), name="asyncsched tick")
+        self.watchdog.start()
         for unit in self.units.values():
             await group.start(unit.serve, name=f"asyncsched store {unit.name}")
         self._attach_clock()
@@ -263,6 +266,7 @@ class Engine:
 
     async def _close(self) -> None:
         self._detach_clock()
+        self.watchdog.stop()
         for unit in self.units.values():
             await _quietly(unit.close)
         for executor in self.executors.values():

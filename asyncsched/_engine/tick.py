@@ -4,6 +4,7 @@ Every sleep of the timer loops ends here at the latest, so no sleep trusts a clo
 10 s; and because the loops are woken from here, an idle scheduler wakes up once a tick.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from logging import getLogger
 from typing import Final, final
@@ -28,8 +29,26 @@ JUMP_S: Final = 1.0
 class Tick:
     """Wakes the node every third of its lease, at most 10 s apart."""
 
-    def __init__(self, units: dict[str, StoreUnit], clock: Clock, announcer: Announcer, lease_us: int) -> None:
+    def __init__(
+        self,
+        units: dict[str, StoreUnit],
+        clock: Clock,
+        announcer: Announcer,
+        lease_us: int,
+        is_told: Callable[[float], bool],
+    ) -> None:
+        """Set it up.
+
+        Args:
+            units: the open stores.
+            clock: the scheduler's.
+            announcer: publishes what is seen of the clocks.
+            lease_us: the length of the leases, in microseconds.
+            is_told: tells whether somebody else publishes a stall that began after an instant of the
+                monotonic clock.
+        """
         self._units = units
+        self._is_told = is_told
         self._clock = clock
         self._announcer = announcer
         self._seconds = min(LONGEST_S, lease_us / 3_000_000)
@@ -52,6 +71,6 @@ class Tick:
         if abs(jump) > JUMP_S:
             logger.warning("the wall clock jumped by %.1f s", jump)
             self._announcer.scheduler_event(events.ClockJumped, by=timedelta(seconds=jump))
-        if passed - asked > JUMP_S:
+        if passed - asked > JUMP_S and not self._is_told(steady):
             logger.warning("the event loop was held up for %.1f s", passed - asked)
             self._announcer.scheduler_event(events.LoopStalled, by=timedelta(seconds=passed - asked))

@@ -1,7 +1,7 @@
 """What lasts from the making of a `Scheduler` to its end, over any number of starts and stops."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from types import ModuleType
 from typing import Any, Final, final
 
@@ -296,6 +296,8 @@ class Life:
             running_runs=0 if engine is None else len(engine.pool.active),
             unsettled_runs=0 if engine is None else engine.pool.held,
             abandoned_threads=sum(executor.abandoned() for executor in self.parts.executors.values()),
+            loop_lag=timedelta(seconds=0 if engine is None else engine.watchdog.lag_s),
+            longest_stall=timedelta(seconds=0 if engine is None else engine.watchdog.longest_s),
         )
 
     def _running_tasks(self) -> set[str]:
