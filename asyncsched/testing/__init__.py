@@ -3,6 +3,7 @@
 from asyncsched.testing.asserting import assert_fires
 from asyncsched.testing.clock import VirtualClock
 from asyncsched.testing.faults import FaultyStore
+from asyncsched.testing.pending import run_pending
 from asyncsched.testing.recorder import EventLog, record_events
 from asyncsched.testing.store_suite import STORE_CHECKS, check_store
 from asyncsched.testing.trigger_laws import check_trigger
@@ -16,4 +17,5 @@ __all__ = [
     "check_store",
     "check_trigger",
     "record_events",
+    "run_pending",
 ]

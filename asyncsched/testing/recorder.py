@@ -1,22 +1,28 @@
 """Keep every event that a scheduler publishes, for tests to look at."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar, final
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from asyncsched.events import Event
 from asyncsched.scheduler import Scheduler
+from asyncsched.testing.inside import tapped
 
-__all__ = ["EventLog", "record_events"]
+__all__ = ["EventLog", "record_events", "recorded"]
 
 E = TypeVar("E", bound=Event)
 
 
 @final
 class EventLog:
-    """The events so far, in the order in which they were published."""
+    """The events so far, in the order in which they were published.
+
+    Attributes:
+        events: all of them.
+    """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -24,13 +30,21 @@ class EventLog:
 
     def add(self, event: Event) -> None:
         """Append an event and let the waiters look."""
-        self.events.append(event)
+        self.tell((event,))
+
+    def tell(self, batch: Sequence[Event]) -> None:
+        """Append events and let the waiters look."""
+        self.events.extend(batch)
         self._grown.set()
         self._grown = anyio.Event()
 
     def of(self, kind: type[E]) -> list[E]:
         """Return the events of a class."""
         return [event for event in self.events if isinstance(event, kind)]
+
+    def clear(self) -> None:
+        """Forget the events so far."""
+        self.events.clear()
 
     async def wait_for(self, kind: type[E], count: int = 1) -> list[E]:
         """Return the events of a class as soon as there are that many; bound it with a cancel scope."""
@@ -39,34 +53,22 @@ class EventLog:
         return self.of(kind)
 
 
-@asynccontextmanager
-async def record_events(scheduler: Scheduler, *, buffer: int = 100_000) -> AsyncGenerator[EventLog]:
-    """Record what a scheduler publishes while the block runs.
-
-    The log is a listener's, so it may lag behind the scheduler by a turn of the event loop:
-    use `EventLog.wait_for`, or look after `Scheduler.wait_until_idle` or the end of the block.
-    """
+@contextmanager
+def recorded(scheduler: Scheduler) -> Generator[EventLog]:
+    """Record what a scheduler publishes while the block runs; the form for a fixture that knows no event loop."""
     log = EventLog()
-
-    async def read() -> None:
-        async with scheduler.subscribe(Event, buffer=buffer) as stream:
-            ready.set()
-            async for event in stream:
-                log.add(event)
-
-    ready = anyio.Event()
-    async with anyio.create_task_group() as group:
-        group.start_soon(read)
-        await ready.wait()
-        try:
-            yield log
-        finally:
-            await _catch_up()  # noqa: ASYNC102 - it shields and bounds itself
-            group.cancel_scope.cancel()
+    with tapped(scheduler, log):
+        yield log
 
 
-async def _catch_up() -> None:
-    """Give the reader the turns that it needs for what has been published."""
-    with anyio.move_on_after(1, shield=True):
-        for _ in range(3):
-            await anyio.lowlevel.checkpoint()
+@asynccontextmanager
+async def record_events(scheduler: Scheduler) -> AsyncGenerator[EventLog]:
+    """Record what a scheduler publishes while the block runs, over any number of starts and stops.
+
+    The log does not lag behind: what has been published is in it, so that it can be read right after
+    any call of the scheduler and after `VirtualClock.advance`. An event is published when the fact it
+    tells of has been committed; with a real clock use `EventLog.wait_for` for what is still to come.
+    """
+    await checkpoint()
+    with recorded(scheduler) as log:
+        yield log
