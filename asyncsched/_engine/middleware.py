@@ -19,7 +19,8 @@ from asyncsched.errors import ConfigurationError, SchedulerStateError
 from asyncsched.executors.base import Call
 from asyncsched.executors.on_loop import cancellation_is_pending, outcome_of, run_on_loop
 from asyncsched.executors.outcome import MESSAGE_BYTES, TRACEBACK_BYTES, failed, refused, storable
-from asyncsched.run import Notes, Outcome, Run, RunError
+from asyncsched.logs import marks_of
+from asyncsched.run import Outcome, Run, RunError
 
 __all__ = ["Middleware", "MiddlewareChain", "Passage"]
 
@@ -110,10 +111,7 @@ class Passage:
                 the executor had an outcome, whatever the middleware made of that.
         """
         whole = await run_on_loop(Call(self._outermost, (), {}, self._scope), native_cancellations, PATIENCE)
-        outcome = cast("Outcome", whole.value) if whole.kind == "succeeded" else whole
-        if outcome.notes is None and self.made is not None and self.made.notes is not None:
-            return replace(outcome, notes=self.made.notes)
-        return outcome
+        return cast("Outcome", whole.value) if whole.kind == "succeeded" else whole
 
     def ended_with(self, kind: type[BaseException]) -> bool:
         """Tell whether the attempt itself ended with an exception of that class, whatever became of it."""
@@ -133,7 +131,8 @@ class Passage:
             made = outcome_of(error)
             if made is None:
                 raise
-            logger.exception("the middleware %s raised around run %s", _name(middleware), self._scope.run.id)
+            run = self._scope.run
+            logger.exception("the middleware %s raised around run %s", _name(middleware), run.id, extra=marks_of(run))
             return made
         finally:
             call_next.is_spent = True
@@ -177,28 +176,29 @@ def _name(middleware: Middleware) -> str:
 
 
 def _checked(outcome: object, middleware: Middleware) -> Outcome:
-    """Return an outcome of a middleware's own making such that it can be stored, or the failure that it is."""
+    """Return an outcome of a middleware's own making such that it can be stored, or the failure that it is.
+
+    What the attempt itself noted does not get lost: it is in the scope.
+    """
     if not isinstance(outcome, Outcome):
         return _wrong(middleware, f"returned {_short(outcome)}")
-    flaw = _flaw(outcome.kind, outcome.error, outcome.exception, outcome.notes)
+    flaw = _flaw(outcome.kind, outcome.error, outcome.exception)
     if flaw is not None:
         return _wrong(middleware, f"returned an Outcome with {flaw}")
     if outcome.kind != "failed":
-        return replace(outcome, error=None, exception=None, ancestry=())
-    if outcome.error is not None:
-        return replace(outcome, error=_storable(outcome.error), ancestry=tuple(map(str, outcome.ancestry)))
-    made = failed(outcome.exception or RuntimeError(f"the middleware {_name(middleware)} says so"))
-    return replace(made, notes=outcome.notes)
+        return Outcome(outcome.kind, outcome.value)
+    if outcome.error is None:
+        return failed(outcome.exception or RuntimeError(f"the middleware {_name(middleware)} says so"))
+    ancestry = tuple(map(str, outcome.ancestry))
+    return Outcome("failed", error=_storable(outcome.error), exception=outcome.exception, ancestry=ancestry)
 
 
-def _flaw(kind: object, error: object, exception: object, notes: object) -> str | None:
+def _flaw(kind: object, error: object, exception: object) -> str | None:
     """Tell what is wrong with the parts of an outcome; what is stored of it must be what it says."""
     if kind not in _KINDS:
         return f"the kind {kind[:40]!r}" if type(kind) is str else f"{_short(kind)} as kind"
     if exception is not None and not isinstance(exception, BaseException):
         return f"{_short(exception)} as exception"
-    if notes is not None and not isinstance(notes, Notes):
-        return f"{_short(notes)} as notes"
     if error is None or (isinstance(error, RunError) and _is_text(error.type, error.message, error.traceback)):
         return None
     return f"{_short(error)} as error, where a RunError belongs whose parts are texts"

@@ -16,6 +16,7 @@ from typing import Final, Protocol, final
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
+from msgspec.structs import replace
 
 from asyncsched._engine.bridge import native_cancellations
 from asyncsched._engine.deadlines import Deadlines
@@ -24,6 +25,7 @@ from asyncsched.clock import Clock
 from asyncsched.context import Control, RunScope, cancelled_runs
 from asyncsched.executors.base import Call, Executor
 from asyncsched.job import JobRecord
+from asyncsched.logs import marks_of
 from asyncsched.run import Outcome, RunError, RunRecord
 from asyncsched.stores.base import Start
 from asyncsched.tasks import TaskRegistry
@@ -308,6 +310,7 @@ class RunnerPool:
         assignment.scope = scope
         if job.policies.timeout is not None:
             self._deadlines.add(assignment.start.run.id, job.policies.timeout)
+        call: Call | None = None
         passage: Passage | None = None
         try:
             call = self._call(assignment)
@@ -317,13 +320,16 @@ class RunnerPool:
                 passage = Passage(self._middleware.links, call.scope, now, partial(_attempt, executor, call))
                 outcome = await passage.run(self._native_cancellations)
         except self._cancelled:
-            self._settle(assignment, Outcome("cancelled"), now, assignment.why_cancelled())
+            cancelled = Outcome("cancelled", notes=None if call is None else call.scope.notes)
+            self._settle(assignment, cancelled, now, assignment.why_cancelled())
             raise
         except Exception as error:  # noqa: BLE001 - an executor that breaks its contract, or a task that is gone; logged
             outcome = _broken(job, assignment.start.run, error)
         finally:
             if cancelled_runs:
                 cancelled_runs.discard(assignment.start.run.id)
+        if call is not None and call.scope.notes is not None:
+            outcome = replace(outcome, notes=call.scope.notes)
         if passage is not None:
             self._settle(assignment, outcome, now, MIDDLEWARE if outcome.kind == "cancelled" else None)
             return not (passage.ended_with(self._cancelled) or isinstance(outcome.exception, self._cancelled))
@@ -380,7 +386,7 @@ async def _attempt(executor: Executor, call: Call) -> Outcome:
 
 
 def _broken(job: JobRecord, run: RunRecord, error: Exception) -> Outcome:
-    logger.error("run %s could not be executed by %r", run.id, job.executor, exc_info=error)
+    logger.error("run %s could not be executed by %r", run.id, job.executor, exc_info=error, extra=marks_of(run))
     return _failed(f"executor {job.executor!r}: {type(error).__name__}: {error}")
 
 

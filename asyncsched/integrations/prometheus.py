@@ -256,7 +256,7 @@ class _HealthGauges(Collector):
             logger.exception("the health of a scheduler could not be read")
             return ()
         oldest_due = max((self._age(health) for health in healths), default=0.0)
-        return self._metrics(oldest_due, max((_loop_lag(health) for health in healths), default=0.0))
+        return self._metrics(oldest_due, max((health.loop_lag.total_seconds() for health in healths), default=0.0))
 
     def _age(self, health: Health) -> float:
         if health.oldest_due is None:
@@ -268,11 +268,6 @@ class _HealthGauges(Collector):
             GaugeMetricFamily(f"{self._prefix}_oldest_due_seconds", "Age of the oldest unclaimed fire", oldest_due),
             GaugeMetricFamily(f"{self._prefix}_loop_lag_seconds", "How late the event loop is", loop_lag),
         )
-
-
-def _loop_lag(health: Health) -> float:
-    lag: Any = getattr(health, "loop_lag", None)
-    return 0.0 if lag is None else float(lag.total_seconds())
 
 
 _lock: Final = Lock()

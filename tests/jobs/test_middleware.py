@@ -233,7 +233,6 @@ async def test_one_that_raises_fails_the_attempt_and_nothing_else(
         (Outcome("failed", error=untyped("text")), "a value of the type str as error, where a RunError belongs"),
         (Outcome("failed", error=RunError("a", untyped(5))), "a RunError belongs whose parts are texts"),
         (Outcome("failed", exception=untyped("text")), "a value of the type str as exception"),
-        (Outcome("succeeded", notes=untyped("text")), "a value of the type str as notes"),
     ],
 )
 async def test_what_is_no_outcome_fails_the_attempt_with_the_remedy(returned: Any, words: str) -> None:
