@@ -1,0 +1,62 @@
+"""What the simulated jobs do, and whom they tell."""
+
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import anyio
+from anyio import get_cancelled_exc_class
+
+from asyncsched import JobSpec, current_run, current_scheduler
+from asyncsched.run import RunRecord
+from tests.simulation.reference import trigger_of
+from tests.simulation.script import JobPlan
+
+__all__ = ["HERE", "Witness", "body", "spec_of"]
+
+
+class Witness(Protocol):
+    """The node that a body runs on, as the body sees it."""
+
+    def began(self, run: RunRecord, stubborn: float) -> None: ...
+
+    def ended(self, run: RunRecord, how: str) -> None: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+HERE: dict[int, Witness] = {}
+"""The nodes by the identity of their schedulers."""
+
+
+class SimulatedError(Exception):
+    """What a job raises that is to fail."""
+
+
+async def body(seconds: float = 0.0, fails: float = 0.0, stubborn: float = 0.0) -> str:
+    """Take a while, or fail, as drawn from the run and the attempt; put up with a cancellation for a while."""
+    run = current_run().record
+    witness, draw = HERE[id(current_scheduler())], random.Random(f"{run.id} {run.attempt}")
+    length, is_failing = seconds * draw.random(), draw.random() < fails
+    witness.began(run, stubborn)
+    how = "failed" if is_failing else "succeeded"
+    try:
+        if length:
+            await witness.sleep(length)
+        if is_failing:
+            raise SimulatedError("as drawn")
+    except get_cancelled_exc_class():
+        how = "cancelled"
+        if stubborn:
+            with anyio.CancelScope(shield=True):
+                await witness.sleep(stubborn)
+        raise
+    finally:
+        witness.ended(run, how)
+    return f"{run.id} {run.attempt}"
+
+
+def spec_of(plan: JobPlan, start: Any, func: Callable[..., Any] = body) -> JobSpec:
+    """Return the definition of a planned job, in a world that began at ``start``."""
+    kwargs = {"seconds": plan.seconds, "fails": plan.fails, "stubborn": plan.stubborn}
+    return JobSpec(func, trigger_of(plan.trigger, start), id=plan.id, kwargs=kwargs, **plan.options)
