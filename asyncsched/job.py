@@ -199,7 +199,7 @@ class Job(Generic[P, R]):
     @property
     def paused_reason(self) -> str | None:
         """Why it is paused or parked."""
-        return self.record.reason
+        return None if self.record.state == "active" else self.record.reason
 
     @property
     def paused_until(self) -> datetime | None:

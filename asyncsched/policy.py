@@ -27,6 +27,7 @@ __all__ = [
     "Policies",
     "Retry",
     "RetryRule",
+    "Unique",
     "UniqueMode",
 ]
 
@@ -248,3 +249,17 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: str | None = None
     limit_by: str | None = None
     limit_key: str | None = None
+
+
+class Unique(msgspec.Struct, frozen=True):
+    """How `JobStore.enqueue` treats a run whose ``unique_key`` another one has had of late.
+
+    ``window`` is how far back that other may have been asked for, in microseconds, judged by its
+    ``fire_time``; cancelled ones do not count. ``keep``: it stands for the new one, whatever its
+    state. ``replace``: if it waits for its first attempt, it is cancelled and the new one takes its
+    place. ``debounce``: if it so waits, it is put off to ``window`` from now, and a new one begins
+    no earlier than that either.
+    """
+
+    window: int
+    mode: UniqueMode = "keep"

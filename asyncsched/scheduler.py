@@ -16,6 +16,7 @@ from asyncsched.clock import Clock
 from asyncsched.executors.base import Executor
 from asyncsched.health import Health
 from asyncsched.job import JobDefaults
+from asyncsched.policy import Limit
 from asyncsched.stores.base import JobStore
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Scheduler(HookCalls):
         defaults: JobDefaults = JobDefaults(),  # noqa: B008 - a frozen value
         timezone: str | tzinfo | None = None,
         tasks: Iterable[Callable[..., Any] | ModuleType | str] = (),
+        limits: Iterable[Limit] = (),
         name: str | None = None,
         max_concurrent_runs: int = 1000,
         shutdown_grace: float | timedelta | None = 30,
@@ -63,6 +65,7 @@ class Scheduler(HookCalls):
             timezone: the zone of triggers that name none, an IANA key or a tzinfo; ``None`` is the
                 local zone.
             tasks: callables, modules or ``"module"`` / ``"module:function"`` names to register.
+            limits: named limits that jobs may share; written to every store at the start.
             name: a name for people.
             max_concurrent_runs: how many runs this node makes at once; more wait.
             shutdown_grace: seconds that running jobs have to end at the exit; ``None`` for any time.
@@ -82,6 +85,7 @@ class Scheduler(HookCalls):
             defaults=defaults,
             timezone=timezone,
             tasks=tasks,
+            limits=limits,
             clock=clock,
             name=name,
             max_concurrent_runs=max_concurrent_runs,

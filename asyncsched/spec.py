@@ -17,11 +17,22 @@ R_co = TypeVar("R_co", covariant=True)
 TriggerAlias: TypeAlias = Literal["date", "interval", "cron", "calendarinterval"]
 
 
+class HasJobId(Protocol):
+    """What stands for a job: a function that was declared as one."""
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job."""
+        ...
+
+
 class JobOptions(TypedDict, total=False):
     """The keywords of `Scheduler.add_job`, `Scheduler.job` and `JobSpec`.
 
     A policy that is left out, or given as ``...``, has the value of the scheduler's `JobDefaults`,
-    where each is described.
+    where each is described. ``on_success`` and ``on_failure`` name a job that is run when a run of
+    this one has succeeded, or has failed for good; it finds the result, or the error, in
+    ``current_run().input``.
     """
 
     id: str | None
@@ -45,6 +56,11 @@ class JobOptions(TypedDict, total=False):
     priority: int | EllipsisType
     keep_runs: int | EllipsisType | None
     keep_results: bool | EllipsisType
+    limit: str | EllipsisType | None
+    carry_result: bool | EllipsisType
+    capture_logs: bool | EllipsisType
+    on_success: "str | HasJobId | EllipsisType | None"
+    on_failure: "str | HasJobId | EllipsisType | None"
     next_run_time: datetime | None
     paused: bool
     tags: Iterable[str]
@@ -70,6 +86,11 @@ POLICY_OPTIONS: Final = frozenset(
         "priority",
         "keep_runs",
         "keep_results",
+        "limit",
+        "carry_result",
+        "capture_logs",
+        "on_success",
+        "on_failure",
     }
 )
 

@@ -168,6 +168,13 @@ class Announcer:
                 )
             case "timed_out":
                 return events.JobTimedOut(**identity)
+            case "pending":
+                error = row.error
+                return events.JobRetrying(
+                    **identity,
+                    delay=timedelta(microseconds=max(0, row.scheduled_time - self._clock.now_us())),
+                    exception_text="" if error is None else f"{error.type}: {error.message}",
+                )
             case "missed":
                 late = timedelta(microseconds=(row.finished_at or 0) - row.scheduled_time)
                 return events.JobMissed(**identity, late_by=late, reason=row.reason or "")
@@ -203,4 +210,5 @@ _OUTCOMES: Final = (
     events.JobTimedOut,
     events.JobCancelled,
     events.JobMissed,
+    events.JobRetrying,
 )

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from asyncsched.errors import ConfigurationError
 from asyncsched.tasks import is_coroutine_function
 
-__all__ = ["NOTHING", "check_arguments", "is_coroutine", "read_arguments"]
+__all__ = ["NOTHING", "by_name", "check_arguments", "is_coroutine", "read_arguments"]
 
 NOTHING: Final[dict[str, Any]] = {}
 """The one empty mapping that jobs without keyword arguments or metadata share."""
@@ -56,6 +56,19 @@ def check_arguments(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Map
     except TypeError as error:
         name = getattr(func, "__qualname__", repr(func))
         raise ConfigurationError(f"{name}{signature} cannot be called so: {error}; correct args or kwargs") from None
+
+
+def by_name(func: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return arguments by the names of the parameters that they are for, defaults included, as far as they have any."""
+    signature = None if func is None else _signature(func)
+    if signature is None:
+        return kwargs
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:
+        return kwargs
+    bound.apply_defaults()
+    return {**bound.arguments, **kwargs}
 
 
 def is_coroutine(func: Callable[..., Any]) -> bool:

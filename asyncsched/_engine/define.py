@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from asyncsched._engine.arguments import NOTHING, is_coroutine, read_arguments
 from asyncsched._engine.instants import schedule_fire
 from asyncsched._engine.labels import read_metadata, read_tags, read_text
+from asyncsched._engine.limit_book import under_limit
+from asyncsched._engine.limiting import LimitRow
 from asyncsched._engine.policies import overlay
 from asyncsched.clock import to_us
 from asyncsched.errors import ConfigurationError, InvalidTriggerError
@@ -28,9 +30,7 @@ __all__ = [
     "define",
     "merge",
     "modify",
-    "pause",
     "reschedule",
-    "resume",
     "trigger_of",
 ]
 
@@ -53,6 +53,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     now: int
     moment: datetime
     durable: bool
+    limits: Mapping[str, LimitRow]
     new_id: Callable[[], str]
 
 
@@ -71,6 +72,9 @@ def define(spec: JobSpec, around: Surroundings) -> JobRecord:
     trigger = None if written is None else written.anchored(around.moment).for_job(job_id)
     args, kwargs = read_arguments(func, options.get("args", ()), options.get("kwargs", NOTHING))
     policies = _policies(around.policies, trigger, options)
+    if policies.limit is not None:
+        policies = under_limit(policies, func, args, kwargs, around.limits)
+    _refuse_endless(job_id, policies)
     nominal = _first_fire(trigger, options.get("next_run_time"), around)
     paused = bool(options.get("paused", False))
     job = JobRecord(
@@ -87,11 +91,19 @@ def define(spec: JobSpec, around: Surroundings) -> JobRecord:
         metadata=read_metadata(options["metadata"]) if "metadata" in options else NOTHING,
         added_at=around.now,
         next_fire=nominal,
-        due_at=nominal,
+        due_at=None if paused else nominal,
         state="paused" if paused else "active",
         paused_at=around.now if paused else None,
     )
     return job if policies.jitter is None else schedule_fire(job, nominal)
+
+
+def _refuse_endless(job_id: str, policies: Policies) -> None:
+    if job_id in (policies.on_success, policies.on_failure):
+        raise ConfigurationError(
+            f"the job {job_id!r} names itself in on_success or on_failure and would never stop; "
+            "use every(..., from_='completion') to run it again, or retry=Retry(...)"
+        )
 
 
 def split_options(trigger: object, given: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
@@ -156,17 +168,21 @@ def merge(stored: JobRecord, new: JobRecord) -> JobRecord:
         state=state,
         reason=stored.reason if paused else None,
         paused_at=stored.paused_at if paused else new.paused_at,
+        due_at=stored.due_at if paused else new.due_at,
         skip_until=stored.skip_until,
+        failures=stored.failures,
+        carried=stored.carried,
+        tail=stored.tail,
     )
     if stored.written == new.written and new.written is not None:
         kept = replace(kept, trigger=stored.trigger)
-        same_due = stored.policies.jitter == new.policies.jitter
+        is_same = stored.policies.jitter == new.policies.jitter and stored.state == kept.state
         return (
             replace(kept, next_fire=stored.next_fire, due_at=stored.due_at)
-            if same_due
+            if is_same
             else schedule_fire(kept, stored.next_fire)
         )
-    return replace(kept, revision=stored.revision + 1, skip_until=None)
+    return replace(kept, revision=stored.revision + 1, skip_until=None, tail=None)
 
 
 def modify(job: JobRecord, changes: Mapping[str, Any], around: Surroundings) -> JobRecord:
@@ -186,10 +202,13 @@ def modify(job: JobRecord, changes: Mapping[str, Any], around: Surroundings) -> 
             named.setdefault("jitter", job.trigger.jitter)
     job, func = _with_task(job, changes, around)
     policies = overlay(job.policies, named)
+    if "limit" in named or (policies.limit_by is not None and changes.keys() & {"func", "args", "kwargs"}):
+        policies = under_limit(policies, func, job.args, job.kwargs, around.limits)
+    _refuse_endless(job.id, policies)
     job = schedule_fire(replace(job, policies=policies), job.next_fire)
     if changes.get("next_run_time") is not None:  # a new revision: what is recorded up to now stays apart
         nominal = _instant("next_run_time", changes["next_run_time"], around.timezone)
-        job = schedule_fire(replace(job, revision=job.revision + 1, skip_until=None), nominal)
+        job = schedule_fire(replace(job, revision=job.revision + 1, skip_until=None, tail=None), nominal)
     return replace(job, **_plain_changes(changes, func))
 
 
@@ -242,26 +261,10 @@ def reschedule(job: JobRecord, written: Trigger | None, around: Surroundings) ->
     """
     trigger = None if written is None else written.anchored(around.moment).for_job(job.id)
     nominal = _first_fire(trigger, None, around)
-    edited = replace(job, written=written, trigger=trigger, revision=job.revision + 1, skip_until=None)
+    edited = replace(job, written=written, trigger=trigger, revision=job.revision + 1, skip_until=None, tail=None)
     if edited.state == "parked":
         edited = replace(edited, state="active", reason=None)
     return schedule_fire(edited, nominal)
-
-
-def pause(job: JobRecord, now: int, reason: str | None) -> JobRecord:
-    """Return the job paused; one that is paused already keeps its time and takes the new reason."""
-    since = job.paused_at if job.state == "paused" else now
-    return replace(job, state="paused", reason=reason, paused_at=since)
-
-
-def resume(job: JobRecord, now: int, *, from_past: bool) -> JobRecord:
-    """Return the job active again; unless ``from_past``, what it missed while paused is skipped."""
-    if job.state == "active":
-        return job
-    resumed = replace(job, state="active", reason=None, paused_at=None)
-    if from_past or job.next_fire is None or job.next_fire > now:
-        return resumed
-    return replace(resumed, skip_until=now, due_at=min(job.due_at or now, now))
 
 
 def _task(func: object, around: Surroundings) -> tuple[str, Callable[..., Any]]:

@@ -16,6 +16,7 @@ from asyncsched import events
 from asyncsched._engine.announcer import Announcer
 from asyncsched._engine.arguments import is_coroutine
 from asyncsched._engine.define import ExhaustedTriggerError, Surroundings, define, merge
+from asyncsched._engine.limiting import LimitRow
 from asyncsched._engine.plan import QUEUE_LIMIT
 from asyncsched._engine.temporary import TemporaryTasks
 from asyncsched.clock import to_datetime
@@ -59,6 +60,7 @@ class Definitions:
         tasks: TaskRegistry,
         temporary: TemporaryTasks,
         executors: Mapping[str, Executor],
+        limits: Mapping[str, LimitRow],
         new_id: Callable[[], str],
         announcer: Announcer,
         introduce: Callable[[str, Iterable[str]], Awaitable[None]],
@@ -72,6 +74,7 @@ class Definitions:
         self._tasks = tasks
         self._temporary = temporary
         self._executors = executors
+        self._limits = limits
         self._introduce = introduce
         self._new_id = new_id
         self._announcer = announcer
@@ -105,6 +108,7 @@ class Definitions:
             now=now,
             moment=to_datetime(now),
             durable=self._durable(store),
+            limits=self._limits,
             new_id=self._new_id,
         )
 

@@ -13,7 +13,18 @@ from asyncsched.job import JobRecord
 from asyncsched.policy import RetryRule
 from asyncsched.run import PLANNED_CAUSES, Outcome, RunRecord
 
-__all__ = ["Completed", "Completer", "Effects", "LostPlanner", "adopted", "again", "complete", "plan_lost", "wants"]
+__all__ = [
+    "NO_EFFECTS",
+    "Completed",
+    "Completer",
+    "Effects",
+    "LostPlanner",
+    "adopted",
+    "again",
+    "complete",
+    "plan_lost",
+    "wants",
+]
 
 _FALLBACK: Final = RetryRule()
 _TIMEOUT_KINDS: Final = ("TimeoutError", "OSError", "Exception", "BaseException")
@@ -118,7 +129,10 @@ def wants(job: JobRecord, outcome: Outcome) -> bool:
     )
 
 
-def complete(job: JobRecord, run: RunRecord, now: int, effects: Effects = Effects()) -> Completed:  # noqa: B008 - a frozen value
+NO_EFFECTS: Final = Effects()
+
+
+def complete(job: JobRecord, run: RunRecord, now: int, effects: Effects = NO_EFFECTS) -> Completed:
     """Return what follows from the end of a run.
 
     Args:

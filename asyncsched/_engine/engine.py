@@ -19,6 +19,7 @@ from asyncsched._engine.announcer import Announcer
 from asyncsched._engine.broadcast import Broadcast
 from asyncsched._engine.changes import Changes
 from asyncsched._engine.host import Host, SchedulerState, guarded
+from asyncsched._engine.limit_book import LimitBook
 from asyncsched._engine.listeners import Listeners
 from asyncsched._engine.middleware import MiddlewareChain
 from asyncsched._engine.progress import Progress
@@ -62,6 +63,7 @@ class Engine:
         executors: dict[str, Executor],
         tasks: TaskRegistry,
         codec: Codec,
+        limits: LimitBook,
         clock: Clock,
         broadcast: Broadcast,
         listeners: Listeners,
@@ -106,6 +108,7 @@ class Engine:
             pool=self.pool,
             tasks=tasks,
             executors=executors,
+            limits=limits,
             new_run_id=self.new_run_id,
             new_node_id=new_node_id,
             process=process_identity(),

@@ -51,4 +51,5 @@ def resume(job: JobRecord, until: int, *, from_past: bool) -> JobRecord:
     resumed = schedule_fire(active, job.next_fire)
     if from_past or resumed.next_fire is None or resumed.next_fire > until:
         return resumed
-    return replace(resumed, skip_until=until, due_at=min(resumed.due_at or until, until))
+    reason = job.reason if job.state == "paused" else None  # kept for the verdict that is still to be written
+    return replace(resumed, skip_until=until, due_at=min(resumed.due_at or until, until), reason=reason)

@@ -19,6 +19,7 @@ from asyncsched import events
 from asyncsched._engine.announcer import Announcer
 from asyncsched._engine.company import Company
 from asyncsched._engine.ending import plan_lost
+from asyncsched._engine.following import Following
 from asyncsched._engine.trouble import AWAY, Trouble
 from asyncsched.clock import Clock
 from asyncsched.stores.base import JobStore, Node
@@ -204,8 +205,10 @@ class Lease:
         return False
 
     async def _recover(self) -> None:
-        recovered = await self._store.recover(plan_lost)
+        following = Following(self._name)
+        recovered = await self._store.recover(plan_lost, following.complete)
         self._announcer.recovered(self._name, recovered.runs)
+        following.tell(self._announcer, recovered.stranded)
         if recovered.finished:
             self._announcer.job_events(events.JobRemoved, self._name, recovered.finished, reason="finished")
         if recovered.runs:

@@ -1,36 +1,49 @@
 """Runs over all stores of a scheduler: start one now, wait for one, cancel one, look them up."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast, final, get_args
 
 from msgspec.structs import replace
 
 from asyncsched import events
 from asyncsched._engine.arguments import read_arguments
+from asyncsched._engine.backfilling import Backfill, backfill_rows
 from asyncsched._engine.definitions import Placed
 from asyncsched._engine.engine import Engine
+from asyncsched._engine.following import Following
+from asyncsched._engine.limit_book import key_of_run
+from asyncsched._engine.limiting import LimitRow
+from asyncsched._engine.plan import QUEUE_LIMIT
 from asyncsched._engine.unit import StoreUnit
 from asyncsched.clock import Clock, to_datetime
 from asyncsched.codec import Codec
 from asyncsched.errors import (
     ConfigurationError,
+    JobNotFoundError,
     RunCancelled,
     RunFailed,
     RunLost,
     RunNotFoundError,
     RunTimedOut,
     SchedulerStateError,
+    SerializationError,
 )
 from asyncsched.health import NodeInfo
 from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, RunRecord, RunState
-from asyncsched.stores.base import KnownNode
+from asyncsched.stores.base import KnownNode, Unique
 from asyncsched.tasks import TaskRegistry
 
 __all__ = ["Ledger", "PlacedRun"]
 
 POLL_SECONDS: Final = 1.0
 """How often to look for an end that this node does not bring about: another node's, or a removal."""
+
+
+TRIES: Final = 10
+"""How often a run of a job that is removed at the same moment is asked for."""
 
 
 class PlacedRun(NamedTuple):
@@ -50,8 +63,14 @@ class Ledger:
         self._codec = codec
         self._tasks = tasks
 
-    async def run_job(self, placed: Placed, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None) -> PlacedRun:
-        """Queue a manual run of a job that exists.
+    async def run_job(
+        self,
+        placed: Placed,
+        args: Sequence[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        unique: Unique | None = None,
+    ) -> PlacedRun:
+        """Queue a manual run of a job that exists, or return the one that stands for it.
 
         Raises:
             SchedulerStateError: the job is parked.
@@ -69,9 +88,77 @@ class Ledger:
                 func, job.args if args is None else args, job.kwargs if kwargs is None else kwargs
             )
         run = self._manual_run(unit, job, args, kwargs)
-        await unit.store.enqueue([run])
+        if args is not None:
+            run = replace(run, limit_key=key_of_run(job.policies, func, run.args, run.kwargs))
+        if unique is not None:
+            given = job.args if run.args is None else run.args, job.kwargs if run.kwargs is None else run.kwargs
+            run = replace(run, unique_key=self.unique_key(job.task, *given))
+        (run,) = await unit.store.enqueue([run], unique)
         unit.loop.wake(pending=True)
         return PlacedRun(placed.store, run)
+
+    async def run_unique(self, store: str, job: JobRecord, unique: Unique) -> PlacedRun:
+        """Queue a run of a job that has no trigger, whose id stands for its arguments; or return the one that was."""
+        unit = self._unit(store)
+        job = replace(job, next_fire=None, due_at=None)
+        await unit.introduce([job.task])
+        for _ in range(TRIES):
+            added = await unit.store.add([job], merge=lambda stored, _new: stored)
+            with contextlib.suppress(JobNotFoundError):  # it was over, and removed, between the two steps
+                placed = await self.run_job(Placed(store, added[0]), None, None, unique)
+                await unit.store.update([job.id], lambda stored, _now: stored)  # removes it if nothing is left to do
+                return placed
+        raise SchedulerStateError(f"the job {job.id!r} kept being removed while a run of it was asked for; try again")
+
+    def unique_key(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Return what is the same for the same task and arguments alone."""
+        ordered = {name: kwargs[name] for name in sorted(kwargs)}
+        try:
+            data = self._codec.encode_arguments(tuple(args), ordered)
+        except SerializationError:  # only of a job in memory
+            data = repr((args, ordered)).encode("utf-8", "surrogatepass")
+        return blake2b(task.encode("utf-8", "surrogatepass") + b"\0" + data, digest_size=16).hexdigest()
+
+    async def backfill(self, placed: Placed, wanted: Backfill, *, dry_run: bool) -> list[PlacedRun]:
+        """Queue runs for instants of a job that have passed, or only return what would be queued.
+
+        Raises:
+            SchedulerStateError: the job is parked.
+            ConfigurationError: the job has no instants to be told, or too many.
+        """
+        job, unit = placed.record, self._unit(placed.store)
+        if job.state == "parked":
+            raise SchedulerStateError(f"job {job.id!r} is parked and cannot be run: {job.reason}")
+        live = 0
+        if wanted.overlap in ("skip", "queue_one"):
+            for state in ("running", "pending"):
+                live += len(await unit.store.query_runs(job_id=job.id, state=state, limit=QUEUE_LIMIT))
+        rows = backfill_rows(job, wanted, unit.now_us(), live, self._engine.new_run_id)
+        if rows and not dry_run:
+            rows = await unit.store.enqueue(rows)
+            unit.loop.wake(pending=True)
+        return [PlacedRun(placed.store, row) for row in rows]
+
+    async def around(self, job_id: str, at: int) -> list[PlacedRun]:
+        """Return the rows that tell what was the matter with a job at an instant, over all stores."""
+        found: list[PlacedRun] = []
+        for name, unit in tuple(self._engine.units.items()):
+            found.extend(PlacedRun(name, row) for row in await unit.store.around(job_id, at))
+        return found
+
+    async def set_limit(self, row: LimitRow, store: str | None) -> None:
+        """Define a named limit in one store or in all, and let what waits for it try again."""
+        for name in tuple(self._engine.units) if store is None else (store,):
+            unit = self._unit(name)
+            await unit.store.set_limits([row])
+            unit.loop.wake(pending=True)
+
+    async def limits(self, store: str | None) -> list[LimitRow]:
+        """Return the named limits of one store or of all, each once."""
+        found: dict[str, LimitRow] = {}
+        for name in tuple(self._engine.units) if store is None else (store,):
+            found.update({row.name: row for row in await self._unit(name).store.limits()})
+        return [found[name] for name in sorted(found)]
 
     async def run_once(self, store: str, job: JobRecord) -> PlacedRun:
         """Add a job that has no trigger together with one manual run of it."""
@@ -115,8 +202,11 @@ class Ledger:
         if self._engine.pool.cancel(run_id, "cancel_run"):
             return True
         for name, unit in tuple(self._engine.units.items()):
-            cancelled = await unit.store.cancel_pending(run_id)
+            following = Following(name)
+            cancelled = await unit.store.cancel_pending(run_id, following.complete)
             if cancelled is not None:
+                following.tell(self._engine.announcer, ())
+                unit.loop.rescheduled(following.due_at)
                 self._engine.announcer.cancelled(name, cancelled)
                 return True
             run = await unit.store.get_run(run_id)
@@ -182,6 +272,7 @@ class Ledger:
             scheduled_time=now,
             state="pending",
             cause="manual",
+            limit_key=job.policies.limit_key,
             args=None if args is None else tuple(args),
             kwargs=None if kwargs is None else dict(kwargs),
         )

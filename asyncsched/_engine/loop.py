@@ -26,6 +26,9 @@ __all__ = ["TimerLoop"]
 logger: Final = getLogger("asyncsched")
 
 BATCH: Final = 500
+CANCEL_RUNNING: Final = "cancel_running"
+"""Why a run is cancelled whose job is due again."""
+
 CONTENDED_SECONDS: Final = 0.2
 """How long to leave alone what is due but was not to be had: another node holds it."""
 
@@ -212,9 +215,21 @@ class TimerLoop:
         name = self._home.name
         self._announcer.verdicts(name, fired.verdicts)
         self._announcer.parked(name, fired.parked)
+        if fired.resumed or fired.cancelling or fired.cancelled:
+            self._make_room(fired)
         if fired.finished:
             self._announcer.job_events(events.JobRemoved, name, fired.finished, reason="finished")
-        return len(fired.starts) + len(fired.verdicts) + len(fired.parked)
+        if fired.pending:
+            self._expecting = self._look_for_pending = True
+        return len(fired.starts) + len(fired.verdicts) + len(fired.parked) + len(fired.resumed)
+
+    def _make_room(self, fired: Fired) -> None:
+        """Tell of pauses that ended, and cancel runs of this node that are in the way of others."""
+        self._announcer.job_events(events.JobResumed, self._home.name, fired.resumed)
+        for run_id in fired.cancelling:
+            self._pool.cancel(run_id, CANCEL_RUNNING)
+        for row in fired.cancelled:
+            self._announcer.cancelled(self._home.name, row)
 
     async def _start_pending(self, foreign: Foreign) -> int:
         """Claim waiting runs; return how many."""

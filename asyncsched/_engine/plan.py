@@ -106,7 +106,7 @@ def plan_due(
     rows.start(chosen, running, pending, "schedule" if single else "catchup")
     if trigger is not None and trigger.follows_completion and not rows.has_runs:
         due = due._replace(following=trigger.next_us(now))
-    planned = replace(schedule_fire(job, due.following), last_fire=due.last, skip_until=None)
+    planned = replace(schedule_fire(job, due.following), last_fire=due.last, skip_until=None, reason=None)
     return rows.decision(planned)
 
 
@@ -172,7 +172,8 @@ def _choose(job: JobRecord, due: _Due, now: int, rows: "_Rows") -> list[int]:
     """Record what is not to be run of the due instants; return what is, oldest first."""
     start: int | None = due.first
     if job.skip_until is not None:
-        start = _cut(job, due, start, job.skip_until, rows, "skipped", "paused")
+        why = f"paused: {job.reason}" if job.reason else "paused"
+        start = _cut(job, due, start, job.skip_until, rows, "skipped", why)
     grace, window = job.policies.misfire_grace, job.policies.catchup_window
     if grace is not None:
         start = _cut(

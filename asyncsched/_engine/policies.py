@@ -9,11 +9,10 @@ from msgspec.structs import replace
 
 from asyncsched.clock import duration_us
 from asyncsched.errors import ConfigurationError
-from asyncsched.job import JobDefaults, Policies
+from asyncsched.policy import JobDefaults, Limit, Policies, Retry, RetryRule, Unique, UniqueMode
 
-__all__ = ["duration", "overlay", "policies_from", "require_sound"]
+__all__ = ["duration", "overlay", "policies_from", "read_count", "read_unique", "require_sound"]
 
-_NOT_YET: Final = "is not supported by this version of asyncsched; leave it out"
 _LARGEST: Final = 2**31 - 1
 _LONGEST: Final = 10_000 * 366 * 86_400 * 1_000_000
 
@@ -38,7 +37,6 @@ def overlay(base: Policies, options: Mapping[str, Any]) -> Policies:
         if value is not ...:
             target, read = _READERS[name]
             changes[target] = read(name, value)
-    changes.pop("", None)
     return replace(base, **changes) if changes else base
 
 
@@ -49,9 +47,8 @@ def require_sound(policies: Policies) -> None:
         ConfigurationError: a value is out of range; the message names the option.
     """
     for name, (target, read) in _READERS.items():
-        if target:
-            value = getattr(policies, target)
-            read(name, _in_seconds(value) if name in _IN_MICROSECONDS else value)
+        value = getattr(policies, target)
+        read(name, _in_seconds(value) if name in _IN_MICROSECONDS else value)
 
 
 def _in_seconds(value: Any) -> Any:
@@ -77,6 +74,29 @@ def duration(name: str, value: object) -> int:
     return length
 
 
+def read_count(name: str, value: object) -> int:
+    """Return an int from 1 on.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    return _at_least(1)(name, value)
+
+
+def read_unique(window: object, mode: object) -> Unique | None:
+    """Return how a run is to be the only one of its kind; ``None``: not at all.
+
+    Raises:
+        ConfigurationError: a value is wrong.
+    """
+    checked = _one_of("keep", "replace", "debounce")("unique", mode)
+    if window is None:
+        if checked != "keep":
+            raise ConfigurationError(f"unique={mode!r} needs a window; give unique_for=60, for example")
+        return None
+    return Unique(_timeout("unique_for", window), cast("UniqueMode", checked))
+
+
 def _optional(read: Callable[[str, object], Any]) -> Callable[[str, object], Any]:
     return lambda name, value: None if value is None else read(name, value)
 
@@ -97,12 +117,6 @@ def _one_of(*choices: str) -> Callable[[str, object], str]:
         return str(value)
 
     return read
-
-
-def _overlap(name: str, value: object) -> str:
-    if value == "cancel_running":
-        raise ConfigurationError(f"{name}={value!r} {_NOT_YET}")
-    return _one_of("skip", "queue_one", "queue_all", "allow")(name, value)
 
 
 def _coalesce(name: str, value: object) -> str:
@@ -128,7 +142,7 @@ def _jitter(name: str, value: object) -> tuple[int, int]:
 def _timeout(name: str, value: object) -> int:
     length = duration(name, value)
     if length == 0:
-        raise ConfigurationError(f"{name}={value!r} would stop every run at once; give more than zero seconds, or None")
+        raise ConfigurationError(f"{name}={value!r} is no time at all; give more than zero seconds, or None")
     return length
 
 
@@ -144,24 +158,89 @@ def _boolean(name: str, value: object) -> bool:
     return value
 
 
-def _not_yet(name: str, value: object) -> None:
-    if value is not None:
-        raise ConfigurationError(f"{name}={value!r} {_NOT_YET}")
+def _retry(name: str, value: object) -> RetryRule:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = Retry(max_attempts=value) if value >= 1 else value
+    if isinstance(value, RetryRule):  # of a file, or handed on
+        value = _as_written(value)
+    if not isinstance(value, Retry):
+        raise ConfigurationError(f"{name}={value!r:.80} must be a Retry(...), or an int from 1 on: how many attempts")
+    backoff = cast("object", value.backoff)
+    if isinstance(backoff, bool) or not isinstance(backoff, int | float) or not 1 <= backoff <= _LARGEST:
+        raise ConfigurationError(f"{name}: backoff={backoff!r:.80} must be a factor of at least 1")
+    return RetryRule(
+        max_attempts=_at_least(1)(f"{name}: max_attempts", value.max_attempts),
+        delay=duration(f"{name}: delay", value.delay),
+        backoff=float(backoff),
+        max_delay=duration(f"{name}: max_delay", value.max_delay),
+        jitter=_boolean(f"{name}: jitter", value.jitter),
+        on=_kinds(f"{name}: on", value.on),
+        give_up_on=_kinds(f"{name}: give_up_on", value.give_up_on),
+    )
+
+
+def _as_written(rule: RetryRule) -> Retry:
+    kinds: Any = rule.on, rule.give_up_on
+    return Retry(
+        max_attempts=rule.max_attempts,
+        delay=_in_seconds(rule.delay),
+        backoff=rule.backoff,
+        max_delay=_in_seconds(rule.max_delay),
+        jitter=rule.jitter,
+        on=kinds[0],
+        give_up_on=kinds[1],
+    )
+
+
+def _kinds(name: str, value: object) -> tuple[str, ...]:
+    """Return the names of exception classes, as `Outcome.ancestry` has them; names are taken as they are."""
+    kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
+    names: list[str] = []
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            names.append(
+                kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+            )
+        elif isinstance(kind, str) and kind:
+            names.append(kind)
+        else:
+            raise ConfigurationError(f"{name}={value!r:.80} must be a tuple of exception classes, such as (OSError,)")
+    return tuple(names)
+
+
+def _job_id(name: str, value: object) -> str:
+    target = getattr(value, "job_id", value)  # a function that was declared as a job
+    if not isinstance(target, str) or not target:
+        raise ConfigurationError(f"{name}={value!r:.80} must be the id of a job, or a function declared by @s.job")
+    return target
+
+
+def _limit(name: str, value: object) -> str:
+    if isinstance(value, Limit):
+        value = value.name
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{name}={value!r:.80} must be the name of a Limit")
+    return value
 
 
 _READERS: Final[Mapping[str, tuple[str, Callable[[str, object], Any]]]] = {
     "max_instances": ("max_instances", _optional(_at_least(1))),
-    "overlap": ("overlap", _overlap),
+    "overlap": ("overlap", _one_of("skip", "queue_one", "queue_all", "cancel_running", "allow")),
     "misfire_grace_time": ("misfire_grace", _optional(duration)),
     "coalesce": ("coalesce", _coalesce),
     "catchup_window": ("catchup_window", _optional(duration)),
     "max_catchup": ("max_catchup", _at_least(1)),
     "jitter": ("jitter", _optional(_jitter)),
     "timeout": ("timeout", _optional(_timeout)),
-    "retry": ("", _not_yet),
+    "retry": ("retry", _optional(_retry)),
     "on_lost": ("on_lost", _one_of("retry", "fail")),
     "max_lost": ("max_lost", _at_least(0)),
-    "pause_after_failures": ("", _not_yet),
+    "pause_after_failures": ("pause_after_failures", _optional(_at_least(1))),
+    "on_success": ("on_success", _optional(_job_id)),
+    "on_failure": ("on_failure", _optional(_job_id)),
+    "limit": ("limit", _optional(_limit)),
+    "carry_result": ("carry_result", _boolean),
+    "capture_logs": ("capture_logs", _boolean),
     "priority": ("priority", _integer),
     "keep_runs": ("keep_runs", _optional(_at_least(0))),
     "keep_results": ("keep_results", _boolean),

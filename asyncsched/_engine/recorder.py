@@ -6,7 +6,7 @@ committed. While the store is away the outcomes wait here and are written when i
 are still valid then.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from logging import getLogger
 from typing import Final, final
 
@@ -15,6 +15,8 @@ from msgspec.structs import replace
 
 from asyncsched import events
 from asyncsched._engine.announcer import Announcer, Settled
+from asyncsched._engine.ending import again, wants
+from asyncsched._engine.following import Following, effects_of
 from asyncsched._engine.runner import MISFIRE, TIMEOUT
 from asyncsched._engine.trouble import Trouble
 from asyncsched.codec import Codec
@@ -31,7 +33,7 @@ BATCH: Final = 500
 def settle_run(
     start: Start, outcome: Outcome, *, started_at: int, finished_at: int, reason: str | None, codec: Codec
 ) -> RunRecord:
-    """Return the row of a run whose attempt ended with that outcome."""
+    """Return the row of a run whose attempt ended with that outcome: over, or waiting for its next attempt."""
     state: RunState = outcome.kind
     result = None
     if state == "succeeded":
@@ -41,7 +43,7 @@ def settle_run(
         state = "timed_out"
     elif state == "cancelled" and reason == MISFIRE:
         state = "missed"
-    return replace(
+    row = replace(
         start.run,
         state=state,
         started_at=None if state == "missed" else started_at,
@@ -50,6 +52,11 @@ def settle_run(
         error=outcome.error,
         reason=reason,
     )
+    if outcome.notes is not None and outcome.notes.logs is not None:
+        row = replace(row, logs=outcome.notes.logs)
+    if state in ("failed", "timed_out"):
+        return again(start.job, row, outcome, finished_at) or row
+    return row
 
 
 @final
@@ -81,7 +88,7 @@ class Recorder:
         now_us: Callable[[], int],
         announcer: Announcer,
         trouble: Trouble,
-        committed: Callable[[int, bool], None],
+        committed: Callable[[int, bool, int | None], None],
     ) -> None:
         self._name = name
         self._store = store
@@ -158,9 +165,11 @@ class Recorder:
         batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
         self._writing_count = len(batch)
         settled: list[Settled] = [(self._row(*item), item[1]) for item in batch]
+        following = self._following(batch, settled)
         try:
             finished = await self._trouble.until_done(
-                "recorder", lambda: self._store.finish([row for row, _ in settled])
+                "recorder",
+                lambda: self._store.finish([row for row, _ in settled], following.complete, following.effects),
             )
         except anyio.get_cancelled_exc_class():
             self._writing_count = 0
@@ -172,10 +181,11 @@ class Recorder:
             self._announcer.refused(self._name, finished.refused)
         self._log(settled)
         self._announcer.settled(self._name, settled)
+        following.tell(self._announcer, finished.stranded)
         if finished.finished:
             self._announcer.job_events(events.JobRemoved, self._name, finished.finished, reason="finished")
         self._writing_count = 0
-        self._committed(len(batch), finished.pending)
+        self._committed(len(batch), finished.pending, following.due_at)
         if self._waiters:
             self._wake(row for row, _ in settled)
 
@@ -183,6 +193,16 @@ class Recorder:
         return settle_run(
             start, outcome, started_at=started_at, finished_at=finished_at, reason=reason, codec=self._codec
         )
+
+    def _following(
+        self, batch: Sequence[tuple[Start, Outcome, int, int, str | None]], settled: Sequence[Settled]
+    ) -> Following:
+        """Return what is to follow from the ends in a batch, for those runs from which anything may."""
+        following = Following(self._name)
+        for (start, outcome, *_), (row, _) in zip(batch, settled, strict=True):
+            if wants(start.job, outcome) and row.state in OVER_STATES:
+                following.effects[row.id] = effects_of(start.job, row, outcome, self._codec)
+        return following
 
     def _wake(self, rows: Iterable[RunRecord]) -> None:
         for row in rows:
@@ -192,7 +212,9 @@ class Recorder:
 
     def _log(self, settled: list[Settled]) -> None:
         for row, outcome in settled:
-            if outcome.kind == "failed":
+            if row.state == "pending":
+                logger.warning("run %s of job %r is tried again: %s", row.id, row.job_id, row.reason)
+            elif outcome.kind == "failed":
                 error = row.error
                 text = "" if error is None else f"{error.type}: {error.message}"
                 logger.error("run %s of job %r failed: %s", row.id, row.job_id, text, exc_info=outcome.exception)

@@ -16,6 +16,7 @@ from asyncsched._engine.announcer import Announcer
 from asyncsched._engine.company import Company
 from asyncsched._engine.host import guarded
 from asyncsched._engine.lease import Lease
+from asyncsched._engine.limit_book import LimitBook
 from asyncsched._engine.loop import TimerLoop
 from asyncsched._engine.plan import Decision, Planner, plan_due
 from asyncsched._engine.recorder import Recorder
@@ -67,6 +68,7 @@ class Shared:
         pool: RunnerPool,
         tasks: TaskRegistry,
         executors: dict[str, Executor],
+        limits: LimitBook,
         new_run_id: Callable[[], str],
         new_node_id: Callable[[], str],
         process: str,
@@ -83,6 +85,7 @@ class Shared:
         self.pool: Final = pool
         self.tasks: Final = tasks
         self.executors: Final = executors
+        self.limits: Final = limits
         self.new_run_id: Final = new_run_id
         self.new_node_id: Final = new_node_id
         self.process: Final = process
@@ -187,6 +190,9 @@ class StoreUnit:
         is_virtual = hasattr(shared.clock, "attach")
         await self.store.open(StoreContext(shared.clock, shared.codec, shared.new_run_id, is_virtual))
         try:
+            if shared.limits.declared:
+                await self.store.set_limits(list(shared.limits.declared.values()))
+            shared.limits.learn(await self.store.limits())
             await self.lease.join()
             await self.unpark(self._is_sound)
         except BaseException:
@@ -245,10 +251,11 @@ class StoreUnit:
 
         return planner
 
-    def _committed(self, count: int, pending: bool) -> None:
+    def _committed(self, count: int, pending: bool, due_at: int | None) -> None:
         self._shared.pool.release(count)
         if pending:
             self.loop.wake(pending=True)
+        self.loop.rescheduled(due_at)
         self._shared.changed()
 
     def _fenced(self) -> None:

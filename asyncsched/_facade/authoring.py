@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
+
+from msgspec.structs import replace
 
 from asyncsched import events
 from asyncsched._engine.define import modify
@@ -12,12 +14,15 @@ from asyncsched._facade.parts import DEFAULT
 from asyncsched.clock import to_us
 from asyncsched.errors import ConfigurationError, JobNotFoundError, SchedulerStateError
 from asyncsched.job import JobRecord
+from asyncsched.policy import Unique
 from asyncsched.spec import JobSpec
 
 if TYPE_CHECKING:
     from asyncsched._facade.life import Life
 
 __all__ = ["Authoring"]
+
+LONGEST_ID: Final = 200
 
 
 @final
@@ -158,19 +163,27 @@ class Authoring:
         return found.record, definitions.place(found.store).estimate_now()
 
     async def run_job(
-        self, target: str | Callable[..., Any], args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
+        self,
+        target: str | Callable[..., Any],
+        args: Sequence[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        unique: Unique | None,
     ) -> PlacedRun:
         """Queue a manual run of a job, or of a function once."""
         ledger, definitions = self._life.ledger(), self._life.definitions()
         if isinstance(target, str):
-            return await ledger.run_job(await definitions.find(target), args, kwargs)
+            return await ledger.run_job(await definitions.find(target), args, kwargs, unique)
         arguments: dict[str, Any] = {"args": () if args is None else args, "kwargs": {} if kwargs is None else kwargs}
         temporary = self._life.temporary
         held = temporary.hold(target)
         try:
             around = definitions.surroundings(DEFAULT)
             job = definitions.define(JobSpec(target, None, **arguments), around)
-            run = await ledger.run_once(DEFAULT, job)
+            if unique is None:
+                run = await ledger.run_once(DEFAULT, job)
+            else:
+                same = f"{job.task}#{ledger.unique_key(job.task, job.args, job.kwargs)}"
+                run = await ledger.run_unique(DEFAULT, replace(job, id=same[-LONGEST_ID:]), unique)
             temporary.bind(DEFAULT, [job])
         finally:
             temporary.release(held)

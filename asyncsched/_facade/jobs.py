@@ -3,15 +3,16 @@
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
 from asyncsched import events
-from asyncsched._engine import define as definition
+from asyncsched._engine import instants
 from asyncsched._engine.definitions import Placed
 from asyncsched._engine.labels import read_reason
 from asyncsched._engine.transfer import export_jobs, import_jobs, print_jobs
 from asyncsched.errors import ConfigurationError
-from asyncsched.job import Job, JobState
+from asyncsched.job import Job, JobRecord, JobState
 from asyncsched.spec import DeclaredJob, JobOptions, JobSpec, TriggerAlias
 from asyncsched.triggers.base import Trigger
 
@@ -235,18 +236,28 @@ class JobCalls:
         """
         return self._job(await self._life.authoring.modify(id, {"trigger": trigger, **trigger_args}))
 
-    async def pause_job(self, id: str, *, reason: str | None = None) -> Job[..., Any]:
-        """Pause a job: it fires no more once this has returned; what runs goes on.
+    async def pause_job(self, id: str, *, reason: str | None = None, until: datetime | None = None) -> Job[..., Any]:
+        """Pause a job: it fires no more once this has returned; what runs, or waits to be tried again, goes on.
+
+        Args:
+            id: the job.
+            reason: why; told by `why` and shown with the job.
+            until: when it resumes by itself; what fell due meanwhile is skipped. A naive datetime is
+                read in the scheduler's zone.
 
         Raises:
             JobNotFoundError: there is none of that id.
+            ConfigurationError: the end lies in the past; nothing was changed.
         """
         why = read_reason(reason)
-        return self._job(
-            await self._life.definitions().change(
-                id, lambda job, now: definition.pause(job, now, why), events.JobPaused, reason=why
-            )
-        )
+        end = None if until is None else self._life.authoring.instant("until", until)
+
+        def change(job: JobRecord, now: int) -> JobRecord:
+            if end is not None and end <= now:
+                raise ConfigurationError(f"until={until!r} has passed already; give a later moment, or leave it out")
+            return instants.pause(job, now, why, end)
+
+        return self._job(await self._life.definitions().change(id, change, events.JobPaused, reason=why))
 
     async def resume_job(self, id: str, *, from_: Literal["now", "past"] = "now") -> Job[..., Any]:
         """Resume a paused or parked job.
@@ -262,7 +273,7 @@ class JobCalls:
             raise ConfigurationError(f"from_={from_!r} must be 'now' or 'past'")
         return self._job(
             await self._life.definitions().change(
-                id, lambda job, now: definition.resume(job, now, from_past=from_ == "past"), events.JobResumed
+                id, lambda job, now: instants.resume(job, now, from_past=from_ == "past"), events.JobResumed
             )
         )
 

@@ -14,6 +14,7 @@ from asyncsched._engine.definitions import Definitions
 from asyncsched._engine.engine import Engine
 from asyncsched._engine.host import SchedulerState
 from asyncsched._engine.ledger import Ledger
+from asyncsched._engine.limit_book import LimitBook
 from asyncsched._engine.listeners import Listeners
 from asyncsched._engine.middleware import MiddlewareChain
 from asyncsched._engine.policies import policies_from
@@ -29,6 +30,7 @@ from asyncsched.errors import SchedulerStateError
 from asyncsched.executors.base import Executor
 from asyncsched.health import Health, StoreHealth
 from asyncsched.job import JobDefaults, JobRecord
+from asyncsched.policy import Limit
 from asyncsched.stores.base import JobStore
 from asyncsched.tasks import TaskRegistry, collect_tasks, default_tasks
 from asyncsched.triggers.zone import resolve_zone
@@ -50,6 +52,7 @@ class Life:
         defaults: JobDefaults,
         timezone: str | tzinfo | None,
         tasks: Iterable[Callable[..., Any] | ModuleType | str],
+        limits: Iterable[Limit],
         clock: Clock | None,
         **settings: Any,
     ) -> None:
@@ -61,6 +64,7 @@ class Life:
         self.broadcast: Final = Broadcast()
         self.listeners: Final = Listeners(self.broadcast)
         self.middleware: Final = MiddlewareChain()
+        self.limits: Final = LimitBook(limits)
         self.tasks: Final = TaskRegistry(default_tasks)
         self.temporary: Final = TemporaryTasks(self.tasks, self._running_tasks)
         self.parts: Final = Parts(store, stores, executors)
@@ -188,6 +192,7 @@ class Life:
             executors=self.parts.executors,
             tasks=self.tasks,
             codec=self.codec,
+            limits=self.limits,
             clock=self.clock,
             broadcast=self.broadcast,
             listeners=self.listeners,
@@ -326,6 +331,7 @@ class Life:
             tasks=self.tasks,
             temporary=self.temporary,
             executors=self.parts.executors,
+            limits=self.limits.known,
             new_id=new_job_id,
             announcer=announcer,
             introduce=introduce,

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
 
+from asyncsched._engine.backfilling import Backfill
 from asyncsched._engine.ledger import PlacedRun
-from asyncsched._engine.why import explain_absence, explain_run
+from asyncsched._engine.limit_book import limit_of, limit_row
+from asyncsched._engine.policies import read_count, read_unique
+from asyncsched._engine.why import explain
 from asyncsched._facade.jobs import JobCalls
 from asyncsched.clock import to_datetime
+from asyncsched.errors import ConfigurationError
 from asyncsched.health import NodeInfo
+from asyncsched.policy import Duration, Limit, Overlap, UniqueMode
 from asyncsched.run import Run, RunRecord, RunState, Verdict
 
 if TYPE_CHECKING:
@@ -25,7 +30,13 @@ class RunCalls(JobCalls):
 
     @overload
     async def run_job(
-        self, id_or_func: str, *, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None
+        self,
+        id_or_func: str,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        unique_for: Duration | None = None,
+        unique: UniqueMode = "keep",
     ) -> Run[Any]: ...
 
     @overload
@@ -35,11 +46,19 @@ class RunCalls(JobCalls):
         *,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
+        unique_for: Duration | None = None,
+        unique: UniqueMode = "keep",
     ) -> Run[R]: ...
 
     @overload
     async def run_job(
-        self, id_or_func: Callable[P, R], *, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None
+        self,
+        id_or_func: Callable[P, R],
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        unique_for: Duration | None = None,
+        unique: UniqueMode = "keep",
     ) -> Run[R]: ...
 
     async def run_job(
@@ -48,18 +67,105 @@ class RunCalls(JobCalls):
         *,
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
+        unique_for: Duration | None = None,
+        unique: UniqueMode = "keep",
     ) -> Run[Any]:
         """Run a job now, beside its trigger and even if it is paused; or a function, once.
 
-        It waits for a free slot under ``max_instances`` and ``max_concurrent_runs``. Arguments,
-        where given, replace the job's own for this run.
+        It waits for a free slot under ``max_instances`` and ``max_concurrent_runs``, and for the
+        job's limit. Arguments, where given, replace the job's own for this run.
+
+        Args:
+            id_or_func: the id of a job, or a callable.
+            args: positional arguments of this run.
+            kwargs: keyword arguments of this run.
+            unique_for: within so many seconds the same task with the same arguments is the same run.
+            unique: what that means: ``"keep"`` returns the run that was asked for before, whatever
+                became of it (unless it was cancelled); ``"replace"`` cancels it if it has not begun,
+                in favour of the new one; ``"debounce"`` puts it off to ``unique_for`` from now each
+                time it is asked for again, and starts none earlier than that.
 
         Raises:
             JobNotFoundError: there is none of that id.
             SchedulerStateError: the job is parked, or the scheduler is not running.
             ConfigurationError: the arguments do not fit the task.
         """
-        return self._run_of(await self._life.authoring.run_job(id_or_func, args, kwargs))
+        wanted = read_unique(unique_for, unique)
+        return self._run_of(await self._life.authoring.run_job(id_or_func, args, kwargs, wanted))
+
+    async def backfill(
+        self,
+        id: str,
+        start: datetime,
+        end: datetime,
+        *,
+        overlap: Overlap | None = None,
+        limit: int = 1000,
+        dry_run: bool = False,
+        order: Literal["oldest", "newest"] = "oldest",
+    ) -> list[Run[Any]]:
+        """Run a job for its instants from ``start`` up to, and without, ``end``, as far as they have passed.
+
+        The runs have the cause ``backfill`` and these instants as their fire times, whatever the
+        ledger says of them already; what is recorded of the trigger's own fires stays. They run even
+        if the job is paused, and grace, coalescing and catch-up do not concern them.
+
+        Args:
+            id: the job.
+            start: the first instant that counts; a naive one is read in the scheduler's zone, as is
+            end: the first that does not.
+            overlap: ``"queue_all"`` (also ``None``): as slots of the job get free, in order;
+                ``"allow"``: at once, whatever runs; ``"queue_one"`` and ``"skip"``: as many as there
+                are free slots now, and one more or none; the others are recorded ``skipped``.
+            limit: how many instants there may be.
+            dry_run: only return what would be run; nothing is written.
+            order: which of them start first.
+
+        Returns:
+            The runs, in the order in which they start.
+
+        Raises:
+            JobNotFoundError: there is none of that id.
+            SchedulerStateError: the job is parked, or the scheduler is not running.
+            ConfigurationError: there are more instants than ``limit``, or the job has none to be told
+                (it has no trigger, or counts from the end of its last run); nothing was added.
+        """
+        authoring = self._life.authoring
+        if order not in ("oldest", "newest"):
+            raise ConfigurationError(f"order={order!r} must be 'oldest' or 'newest'")
+        first, last = authoring.instant("start", start), authoring.instant("end", end)
+        wanted = Backfill(first, last, overlap, read_count("limit", limit), order == "newest")
+        placed = await self._life.definitions().find(id)
+        return [self._run_of(one) for one in await self._life.ledger().backfill(placed, wanted, dry_run=dry_run)]
+
+    async def set_limit(self, limit: Limit, *, store: str | None = None) -> None:
+        """Define a named limit, or define it anew; what waits for it is judged by the new one.
+
+        Before the start it is kept and written to every store at the start.
+
+        Args:
+            limit: the limit.
+            store: only in that store; ``None`` for all.
+
+        Raises:
+            ConfigurationError: it is none, or there is no such store.
+        """
+        row = limit_row(limit)
+        if self._life.running:
+            await self._life.ledger().set_limit(row, store)
+            self._life.limits.learn([row])
+        else:
+            self._life.limits.declare(row)
+
+    async def get_limits(self, *, store: str | None = None) -> list[Limit]:
+        """Return the named limits in the order of their names: of one store, or of all.
+
+        Raises:
+            ConfigurationError: there is no such store.
+        """
+        if not self._life.running:
+            return [limit_of(self._life.limits.declared[name]) for name in sorted(self._life.limits.declared)]
+        return [limit_of(row) for row in await self._life.ledger().limits(store)]
 
     async def cancel_run(self, run_id: str) -> bool:
         """Cancel a run that waits or runs, on whatever node; it is recorded ``cancelled``.
@@ -118,16 +224,13 @@ class RunCalls(JobCalls):
             at: the nominal instant; a naive one is read in the scheduler's zone.
         """
         instant = self._life.authoring.instant("at", at)
-        rows = await self._life.ledger().query(job_id=job_id, at=instant, limit=10)
-        scheduled = [row for row in rows if row.record.cause != "manual"] or rows
-        if scheduled:
-            row = scheduled[0]
-            run = self._run_of(row)
-            return Verdict(job_id=job_id, at=to_datetime(instant), state=run.state,
-                           sentence=explain_run(row.record), run=run)  # fmt: skip
+        found = await self._life.ledger().around(job_id, instant)
         job, now = await self._life.authoring.find_or_none(job_id)
-        state, sentence = explain_absence(job, job_id, instant, now)
-        return Verdict(job_id=job_id, at=to_datetime(instant), state=cast("Any", state), sentence=sentence)
+        answer = explain(job, job_id, instant, now, [placed.record for placed in found])
+        run = next((self._run_of(placed) for placed in found if placed.record is answer.run), None)
+        return Verdict(
+            job_id=job_id, at=to_datetime(instant), state=cast("Any", answer.state), sentence=answer.sentence, run=run
+        )
 
     async def wait_run(self, run_id: str, store: str) -> Any:
         """Wait for the end of a run; `Run.wait` calls this."""

@@ -7,7 +7,7 @@ import msgspec
 
 from asyncsched.clock import Clock
 from asyncsched.job import JobRecord
-from asyncsched.policy import UniqueMode
+from asyncsched.policy import Unique
 from asyncsched.run import RunRecord
 
 if TYPE_CHECKING:
@@ -154,17 +154,3 @@ class Recovered(msgspec.Struct, frozen=True):
     runs: Sequence[RunRecord] = ()
     finished: Sequence[str] = ()
     stranded: Sequence[RunRecord] = ()
-
-
-class Unique(msgspec.Struct, frozen=True):
-    """How `JobStore.enqueue` treats a run whose ``unique_key`` another one has had of late.
-
-    ``window`` is how far back that other may have been asked for, in microseconds, judged by its
-    ``fire_time``; cancelled ones do not count. ``keep``: it stands for the new one, whatever its
-    state. ``replace``: if it waits for its first attempt, it is cancelled and the new one takes its
-    place. ``debounce``: if it so waits, it is put off to ``window`` from now, and a new one begins
-    no earlier than that either.
-    """
-
-    window: int
-    mode: UniqueMode = "keep"
