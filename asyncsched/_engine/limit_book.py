@@ -1,6 +1,6 @@
 """The named limits that a scheduler knows: declared ones, and those that its stores hold."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final, cast, final
 
 from msgspec.structs import replace
@@ -9,9 +9,10 @@ from asyncsched._engine.arguments import by_name
 from asyncsched._engine.limiting import LimitRow
 from asyncsched.clock import duration_us
 from asyncsched.errors import ConfigurationError
+from asyncsched.job import JobRecord
 from asyncsched.policy import Limit, Policies, limit_key
 
-__all__ = ["LimitBook", "key_of_run", "limit_of", "limit_row", "under_limit"]
+__all__ = ["LimitBook", "key_of_run", "limit_of", "limit_row", "require_limits", "under_limit"]
 
 
 def limit_row(limit: object) -> LimitRow:
@@ -82,6 +83,21 @@ def under_limit(
         )
     key = name if row.key is None else limit_key(name, row.key, by_name(func, args, kwargs))
     return replace(policies, limit_by=row.key, limit_key=key)
+
+
+def require_limits(jobs: Iterable[JobRecord], known: Container[str]) -> None:
+    """Refuse jobs under limits that are not defined.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    for job in jobs:
+        name = job.policies.limit
+        if name is not None and name not in known:
+            raise ConfigurationError(
+                f"the job {job.id!r} is under the limit {name!r}, which is not defined here; define it first, with "
+                f"await scheduler.set_limit(Limit({name!r}, ...)); nothing was added"
+            )
 
 
 def key_of_run(

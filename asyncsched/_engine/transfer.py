@@ -19,7 +19,8 @@ from asyncsched.triggers.base import Trigger, trigger_from_dict
 
 __all__ = ["export_jobs", "import_jobs", "print_jobs"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""1 had the next fire in ``due_at`` of paused jobs as well."""
 COLUMNS: Final = ("id", "name", "trigger", "next run", "state", "store")
 WIDEST: Final = 48
 
@@ -69,6 +70,8 @@ class _Exported(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: str | None = None
     paused_at: int | None = None
     skip_until: int | None = None
+    failures: int = 0
+    carried: bytes | None = None
 
 
 class _File(msgspec.Struct):
@@ -105,6 +108,9 @@ def import_jobs(file: "IO[str] | str | PathLike[str]", codec: Codec) -> list[Job
             f"the file has the format {content.asyncsched}; this asyncsched reads up to {FORMAT}; import it with a "
             "newer asyncsched"
         )
+    if content.asyncsched == 1:
+        for job in content.jobs:
+            job.due_at = None if job.state == "paused" else job.due_at
     return [_read(job, codec) for job in content.jobs]
 
 
@@ -150,6 +156,8 @@ def _export(job: JobRecord, codec: Codec) -> _Exported:
         reason=job.reason,
         paused_at=job.paused_at,
         skip_until=job.skip_until,
+        failures=job.failures,
+        carried=job.carried,
     )
 
 
@@ -175,6 +183,8 @@ def _import(job: _Exported, codec: Codec) -> JobRecord:
         reason=job.reason,
         paused_at=job.paused_at,
         skip_until=job.skip_until,
+        failures=job.failures,
+        carried=job.carried,
     )
 
 

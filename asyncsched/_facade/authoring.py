@@ -50,6 +50,7 @@ class Authoring:
         if not running:
             await life.staging.open(store, life.parts.stores)
         definitions.place(store)
+        await self._look_up_limits([spec.options for spec in specs], store)
         held: list[str] = []
         try:
             records: list[JobRecord] = []
@@ -76,6 +77,7 @@ class Authoring:
         """
         self._life.engine()
         definitions = self._life.definitions()
+        await self._look_up_limits([spec.options for spec in specs], store)
         around = definitions.surroundings(store)
         held: list[str] = []
         try:
@@ -139,6 +141,7 @@ class Authoring:
         try:
             task = self._life.tasks.name_of(func) if callable(func) else func
             store = await definitions.introduce(job_id, [task] if isinstance(task, str) else [])
+            await self._look_up_limits([changes], store)
 
             def change(job: JobRecord, now: int) -> JobRecord:
                 modified = modify(job, changes, definitions.surroundings(store, now))
@@ -152,6 +155,13 @@ class Authoring:
         finally:
             temporary.release(held)
         return placed
+
+    async def _look_up_limits(self, options: Iterable[Mapping[str, Any]], store: str) -> None:
+        """Ask the store for limits that another node may have defined."""
+        limits = self._life.limits
+        names = {name for given in options if isinstance(name := given.get("limit"), str)}
+        if self._life.running and not names <= limits.known.keys():
+            limits.learn(await self._life.ledger().limits(store))
 
     async def find_or_none(self, job_id: str) -> tuple[JobRecord | None, int]:
         """Return a job, ``None`` when there is none, and the clock of its store."""

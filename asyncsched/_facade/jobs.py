@@ -10,6 +10,7 @@ from asyncsched import events
 from asyncsched._engine import instants
 from asyncsched._engine.definitions import Placed
 from asyncsched._engine.labels import read_reason
+from asyncsched._engine.limit_book import require_limits
 from asyncsched._engine.transfer import export_jobs, import_jobs, print_jobs
 from asyncsched.errors import ConfigurationError
 from asyncsched.job import Job, JobRecord, JobState
@@ -308,9 +309,12 @@ class JobCalls:
 
         Raises:
             SerializationError: the file cannot be read.
+            ConfigurationError: a job is under a limit that is not defined.
             JobExistsError: an id exists and ``replace_existing`` is not set.
         """
         records = import_jobs(file, self._life.codec)
+        known = self._life.limits.known if not self._life.running else await self._life.ledger().limits(store)
+        require_limits(records, {row if isinstance(row, str) else row.name for row in known})
         added = await self._life.definitions().add(records, store, replace_existing=replace_existing)
         return [self._job(item) for item in added]
 

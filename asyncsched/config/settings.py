@@ -1,6 +1,6 @@
 """Whole configurations: the three forms of `Scheduler.from_config`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -24,7 +24,7 @@ from asyncsched.config.values import (
     wrong,
 )
 from asyncsched.errors import ConfigurationError
-from asyncsched.job import Duration, JobDefaults, Retry
+from asyncsched.policy import Duration, JobDefaults, Limit, Retry
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -48,6 +48,7 @@ class Settings:
     defaults: JobDefaults = field(default_factory=JobDefaults)
     timezone: tzinfo | None = None
     tasks: "tuple[Callable[..., Any] | ModuleType | str, ...]" = ()
+    limits: tuple[Limit, ...] = ()
     name: str | None = None
     max_concurrent_runs: int = 1000
     shutdown_grace: Duration | None = 30
@@ -64,6 +65,33 @@ def _retry(value: Any, place: str) -> Retry | int:
     if isinstance(value, Retry):
         return value
     return Retry(**section(value, place, _RETRY)) if isinstance(value, Mapping) else integer(value, place)
+
+
+def _limit(value: Any, place: str) -> Limit:
+    if isinstance(value, Limit):
+        return value
+    given = section(value, place, _LIMIT)
+    try:
+        return Limit(place.rpartition(".")[2], **given)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{place}: {error}") from None
+
+
+def _limits(value: Any, place: str) -> tuple[Limit, ...]:
+    if isinstance(value, list | tuple):
+        found = tuple(cast("Sequence[Any]", value))
+        if all(isinstance(limit, Limit) for limit in found):
+            return found
+        raise wrong(value, place, "a table of limits by name, or a list of Limit objects")
+    return tuple(each(_limit)(value, place).values())
+
+
+def _rate(value: Any, place: str) -> tuple[int, float]:
+    if isinstance(value, list | tuple) and len(cast("Sequence[Any]", value)) == 2:  # noqa: PLR2004 - a pair
+        count, seconds = cast("Sequence[Any]", value)
+        length = duration(seconds, place)
+        return integer(count, place), length.total_seconds() if isinstance(length, timedelta) else float(length)
+    raise wrong(value, place, "a pair of a count and seconds, such as [60, 60.0]")
 
 
 def _defaults(value: Any, place: str) -> JobDefaults:
@@ -117,6 +145,12 @@ _RETRY: Final[Mapping[str, Reader]] = {
     "jitter": boolean,
 }
 
+_LIMIT: Final[Mapping[str, Reader]] = {
+    "concurrency": optional(integer),
+    "rate": optional(_rate),
+    "key": optional(text),
+}
+
 _DEFAULTS: Final[Mapping[str, Reader]] = {
     "max_instances": optional(integer),
     "overlap": one_of("skip", "queue_one", "queue_all", "cancel_running", "allow"),
@@ -133,6 +167,9 @@ _DEFAULTS: Final[Mapping[str, Reader]] = {
     "priority": integer,
     "keep_runs": optional(integer),
     "keep_results": boolean,
+    "limit": optional(text),
+    "carry_result": boolean,
+    "capture_logs": boolean,
 }
 
 _SETTINGS: Final[Mapping[str, Reader]] = {
@@ -142,6 +179,7 @@ _SETTINGS: Final[Mapping[str, Reader]] = {
     "defaults": _defaults,
     "timezone": optional(timezone),
     "tasks": tasks,
+    "limits": _limits,
     "name": optional(text),
     "max_concurrent_runs": integer,
     "shutdown_grace": optional(duration),
