@@ -26,6 +26,8 @@ CAPTURE_BYTES: Final = 16 * 1024
 """How much is kept of what one attempt logs, in bytes of UTF-8."""
 
 _HALF: Final = CAPTURE_BYTES // 2
+_RECORD_BYTES: Final = _HALF
+"""How much is kept of one record: it does not push all others out."""
 _MARKER_BYTES: Final = 64
 
 
@@ -134,7 +136,7 @@ _handler: Final = _CaptureHandler()
 def _line(record: logging.LogRecord) -> str:
     """Return a record as ``LEVEL logger: message``, with the traceback where there is one."""
     try:
-        message = storable(record.getMessage(), CAPTURE_BYTES)
+        message = storable(record.getMessage(), _RECORD_BYTES)
     except BaseException as error:  # noqa: BLE001 - as above
         message = f"<no message: {storable(type(error).__qualname__, _MARKER_BYTES)} was raised while it was formatted>"
     text = f"{record.levelname} {record.name}: {message}"
@@ -142,7 +144,7 @@ def _line(record: logging.LogRecord) -> str:
         text += f"\n{describe_exception(record.exc_info[1]).traceback}"
     if record.stack_info:
         text += f"\n{record.stack_info}"
-    return storable(text, CAPTURE_BYTES)
+    return storable(text, _RECORD_BYTES)
 
 
 def _is_alone(handler: logging.Handler, record: logging.LogRecord) -> bool:

@@ -32,3 +32,15 @@ async def on_loop(anyio_backend: object, request: pytest.FixtureRequest) -> Asyn
     await executor.start()
     yield executor
     await executor.stop()
+
+
+@pytest.fixture(params=["async", "thread", "process"])
+async def executor(
+    request: pytest.FixtureRequest, threads: ThreadExecutor, processes: ProcessExecutor
+) -> AsyncGenerator[Executor]:
+    """Each kind of executor, for plain functions; that on the loop blocks it meanwhile."""
+    loop = AsyncExecutor()
+    await loop.start()
+    kinds: dict[object, Executor] = {"async": loop, "thread": threads, "process": processes}
+    yield kinds[request.param]
+    await loop.stop()
