@@ -78,7 +78,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         unbound: whether ``max_instances`` does not concern it.
         parent: the run whose end started it.
         input: what that run handed on, encoded.
-        logs: what was logged in its latest attempt, as far as it was captured.
+        logs: what was logged in its latest attempt, as far as it was captured; of a fire that was
+            skipped in a pause, the reason of the pause.
     """
 
     id: str
@@ -250,7 +251,10 @@ class Run(Generic[R]):
 
     @property
     def logs(self) -> str | None:
-        """What was logged in its latest attempt, where the job has ``capture_logs``."""
+        """What was logged in its latest attempt, where the job has ``capture_logs``.
+
+        Of fires that were skipped in a pause, the reason that was given for the pause.
+        """
         return self.record.logs
 
     async def wait(self) -> R:

@@ -32,6 +32,7 @@ __all__ = [
     "plan_due",
 ]
 
+PAUSED: Final = "paused"
 QUEUE_FULL: Final = "queue_full"
 QUEUE_LIMIT: Final = 1000
 """How many pending runs `queue_all`, or a named limit, lets gather for one job."""
@@ -172,8 +173,7 @@ def _choose(job: JobRecord, due: _Due, now: int, rows: "_Rows") -> list[int]:
     """Record what is not to be run of the due instants; return what is, oldest first."""
     start: int | None = due.first
     if job.skip_until is not None:
-        why = f"paused: {job.reason}" if job.reason else "paused"
-        start = _cut(job, due, start, job.skip_until, rows, "skipped", why)
+        start = _cut(job, due, start, job.skip_until, rows, "skipped", PAUSED)
     grace, window = job.policies.misfire_grace, job.policies.catchup_window
     if grace is not None:
         start = _cut(
@@ -277,6 +277,7 @@ class _Rows:
                 state=state,
                 finished_at=self._now,
                 reason=reason,
+                logs=job.reason if reason == PAUSED else None,
             )
         )
 
@@ -352,6 +353,8 @@ class _Rows:
 
 def _continues(job: JobRecord, row: RunRecord) -> bool:
     tail = job.tail
+    if row.reason == PAUSED:  # each pause has a reason of its own
+        return False
     return tail is not None and (tail.state, tail.reason, tail.revision) == (row.state, row.reason, job.revision)
 
 

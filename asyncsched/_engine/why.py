@@ -126,9 +126,8 @@ def _skipped(run: RunRecord, at: int, rows: Sequence[RunRecord]) -> str:
         return other or "as many runs of the job as max_instances allows held their slots"
     if reason == "queue_full":
         return "as many of its runs were waiting already as may wait"
-    if reason.startswith("paused"):
-        why = reason.removeprefix("paused").removeprefix(": ")
-        return f"the job was paused{f' ({why})' if why else ''}"
+    if reason == "paused":
+        return f"the job was paused{f' ({run.logs})' if run.logs else ''}"
     return reason
 
 

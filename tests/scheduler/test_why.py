@@ -47,7 +47,8 @@ async def test_what_ran(store: JobStore) -> None:
             "succeeded", f"2026-01-01 00:01:00 UTC: ran and succeeded after 0:00:05 on node {run.node}.",
         )  # fmt: skip
         assert await why(scheduler, 120) == (
-            "failed", "2026-01-01 00:02:00 UTC: ran and failed after 0:00:05 with ValueError: no such luck.",
+            "failed",
+            f"2026-01-01 00:02:00 UTC: ran and failed after 0:00:05 with ValueError: no such luck on node {run.node}.",
         )  # fmt: skip
 
 
@@ -60,14 +61,18 @@ async def test_what_ran_late_says_how_late(store: JobStore) -> None:
         await scheduler.resume()
         await clock.advance()
         state, sentence = await why(scheduler, 180)
-        assert (state, " ran 0:00:10 late and succeeded" in sentence) == ("succeeded", True)
+        assert state == "succeeded"
+        assert " ran 0:00:10 late (because nobody was there to fire it when it fell due, and it was " in sentence
         for instant in (60, 120):
             state, sentence = await why(scheduler, instant)
             assert state == "coalesced"
             assert sentence == (
-                "2026-01-01 00:01:00 UTC to 2026-01-01 00:02:00 UTC (2 instants): coalesced into the latest; "
-                "several instants were due at once."
+                f"2026-01-01 00:0{instant // 60}:00 UTC (one of 2 instants from 2026-01-01 00:01:00 UTC to 2026-01-01 "
+                "00:02:00 UTC): coalesced into the latest, the fire of 2026-01-01 00:03:00 UTC; several instants were "
+                "due at once."
             )
+        state, sentence = await why(scheduler, 90)
+        assert (state, "never was an instant of 'job'; the nearest are" in sentence) == ("not_due", True)
 
 
 async def test_what_was_missed(store: JobStore) -> None:
@@ -78,7 +83,8 @@ async def test_what_was_missed(store: JobStore) -> None:
         await scheduler.resume()
         await clock.advance()
         assert await why(scheduler, 60) == (
-            "missed", "2026-01-01 00:01:00 UTC: missed; 0:00:35 late, over the job's misfire_grace_time.",
+            "missed",
+            "2026-01-01 00:01:00 UTC: missed; it was 0:00:35 late, 0:00:05 over the grace of 0:00:30.",
         )  # fmt: skip
 
 
@@ -93,8 +99,12 @@ async def test_what_was_skipped(store: JobStore) -> None:
         await scheduler.add_job(slow, EveryMinute, id="job")
         await clock.advance(seconds=130)
         state, sentence = await why(scheduler, 120)
-        assert state == "skipped"
-        assert "max_instances" in sentence
+        (holder,) = await scheduler.get_runs(state="running")
+        assert (state, sentence) == (
+            "skipped",
+            f"2026-01-01 00:02:00 UTC: skipped; run {holder.id} still runs on node {holder.node} "
+            "(since 2026-01-01 00:01:00 UTC).",
+        )
         await scheduler.pause_job("job", reason="no paper")
         await clock.advance(seconds=110)
         for instant in (180, 240, 300):
@@ -103,7 +113,7 @@ async def test_what_was_skipped(store: JobStore) -> None:
         await scheduler.resume_job("job")
         await clock.advance()
         state, sentence = await why(scheduler, 180)
-        assert (state, sentence.endswith("(2 instants): skipped; the job was paused.")) == ("skipped", True)
+        assert (state, sentence.endswith("): skipped; the job was paused (no paper).")) == ("skipped", True)
 
 
 async def test_what_was_stopped_or_waits(store: JobStore) -> None:
@@ -116,12 +126,18 @@ async def test_what_was_stopped_or_waits(store: JobStore) -> None:
     async with running(clock, store) as (scheduler, _log):
         await scheduler.add_job(slow, EveryMinute, id="job", overlap="queue_all", timeout=150)
         await clock.advance(seconds=190)
-        assert await why(scheduler, 120) == ("pending", "2026-01-01 00:02:00 UTC: waiting to start.")
+        state, sentence = await why(scheduler, 120)
+        (holder,) = await scheduler.get_runs(state="running")
+        assert state == "pending"
+        assert sentence.startswith(f"2026-01-01 00:02:00 UTC: waiting to start, as run {holder.id} still runs on node ")
         (waiting, *_rest) = reversed(await scheduler.get_runs(state="pending"))
         await waiting.cancel()
         assert (await why(scheduler, 120))[0] == "cancelled"
         await clock.advance(seconds=30)
-        assert await why(scheduler, 60) == ("timed_out", "2026-01-01 00:01:00 UTC: timed out; timeout.")
+        assert await why(scheduler, 60) == (
+            "timed_out",
+            f"2026-01-01 00:01:00 UTC: ran and exceeded its timeout on node {holder.node}.",
+        )
 
 
 async def test_what_lies_ahead(store: JobStore) -> None:
