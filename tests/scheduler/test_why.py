@@ -102,8 +102,10 @@ async def test_what_was_skipped(store: JobStore) -> None:
         (holder,) = await scheduler.get_runs(state="running")
         assert (state, sentence) == (
             "skipped",
-            f"2026-01-01 00:02:00 UTC: skipped; run {holder.id} still runs on node {holder.node} "
-            "(since 2026-01-01 00:01:00 UTC).",
+            (
+                f"2026-01-01 00:02:00 UTC: skipped; run {holder.id} still runs on node {holder.node} "
+                "(since 2026-01-01 00:01:00 UTC)."
+            ),
         )
         await scheduler.pause_job("job", reason="no paper")
         await clock.advance(seconds=110)
