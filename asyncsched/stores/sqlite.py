@@ -1,14 +1,15 @@
 """The SQLite store: jobs in one file, for any number of processes of one host."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeVar, final
 
 import anyio.lowlevel
 
-from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.ending import Completer, LostPlanner
+from asyncsched._engine.limiting import LimitRow
 from asyncsched._engine.plan import Planner
 from asyncsched.errors import ConfigurationError, SchedulerStateError, StoreUnavailableError
 from asyncsched.job import JobRecord, JobState
@@ -16,7 +17,10 @@ from asyncsched.run import RunRecord, RunState
 from asyncsched.stores import sqlite_firing as firing
 from asyncsched.stores import sqlite_jobs as definitions
 from asyncsched.stores import sqlite_ledger as ledger
+from asyncsched.stores import sqlite_limits as limiting
+from asyncsched.stores import sqlite_nodes as cluster
 from asyncsched.stores import sqlite_outcomes as outcomes
+from asyncsched.stores import sqlite_waiting as waiting
 from asyncsched.stores.base import (
     NOTHING_FOREIGN,
     Acceptor,
@@ -30,9 +34,11 @@ from asyncsched.stores.base import (
     Recovered,
     Start,
     StoreContext,
+    Unique,
 )
 from asyncsched.stores.grouping import Grouped
 from asyncsched.stores.sqlite_connection import DatabaseThread, start_thread
+from asyncsched.stores.sqlite_enqueue import enqueue
 from asyncsched.stores.sqlite_faults import faults_of
 from asyncsched.stores.sqlite_session import Session
 
@@ -158,7 +164,7 @@ class SQLiteJobStore:
         seen: int | None = None
         while True:
             try:
-                version, nodes = await self._call(ledger.changes)
+                version, nodes = await self._call(cluster.changes)
             except StoreUnavailableError:  # whoever needs the store reports that; a hint is only a hint
                 await clock.sleep(_AWAY_S)
                 continue
@@ -235,7 +241,7 @@ class SQLiteJobStore:
 
     async def next_wakeup(self, foreign: Foreign = NOTHING_FOREIGN) -> int | None:
         """See `JobStore.next_wakeup`."""
-        return await self._call(firing.next_wakeup, foreign)
+        return await self._call(waiting.next_wakeup, foreign)
 
     async def fire_due(self, node: str, limit: int, planner: Planner, foreign: Foreign = NOTHING_FOREIGN) -> Fired:
         """See `JobStore.fire_due`."""
@@ -245,17 +251,27 @@ class SQLiteJobStore:
         self, node: str, limit: int, accepts: Acceptor | None = None, foreign: Foreign = NOTHING_FOREIGN
     ) -> list[Start]:
         """See `JobStore.start_pending`."""
-        return await self._call(firing.start_pending, node, limit, accepts, foreign)
+        return await self._call(waiting.start_pending, node, limit, accepts, foreign)
 
-    async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+    async def finish(
+        self, runs: Sequence[RunRecord], complete: Completer | None = None, completing: Container[str] = ()
+    ) -> Finished:
         """See `JobStore.finish`."""
-        return await self._call(outcomes.finish, runs)
+        return await self._call(outcomes.finish, runs, complete, completing)
 
     # -- the ledger --------------------------------------------------------------------------
 
-    async def enqueue(self, runs: Sequence[RunRecord]) -> None:
+    async def enqueue(self, runs: Sequence[RunRecord], unique: Unique | None = None) -> list[RunRecord]:
         """See `JobStore.enqueue`."""
-        await self._write(ledger.enqueue, runs)
+        return await self._write(enqueue, runs, unique)
+
+    async def set_limits(self, limits: Sequence[LimitRow]) -> None:
+        """See `JobStore.set_limits`."""
+        await self._write(limiting.set_limits, limits)
+
+    async def limits(self) -> list[LimitRow]:
+        """See `JobStore.limits`."""
+        return await self._call(limiting.limits)
 
     async def get_run(self, run_id: str) -> RunRecord | None:
         """See `JobStore.get_run`."""
@@ -273,17 +289,21 @@ class SQLiteJobStore:
         """See `JobStore.query_runs`."""
         return await self._call(ledger.query_runs, job_id, state, since, at, limit)
 
-    async def cancel_pending(self, run_id: str) -> RunRecord | None:
+    async def around(self, job_id: str, at: int) -> list[RunRecord]:
+        """See `JobStore.around`."""
+        return await self._call(ledger.around, job_id, at)
+
+    async def cancel_pending(self, run_id: str, complete: Completer | None = None) -> RunRecord | None:
         """See `JobStore.cancel_pending`."""
-        return await self._write(ledger.cancel_pending, run_id)
+        return await self._write(outcomes.cancel_pending, run_id, complete)
 
     async def request_cancel(self, run_id: str) -> bool:
         """See `JobStore.request_cancel`."""
-        return await self._call(ledger.request_cancel, run_id)
+        return await self._call(outcomes.request_cancel, run_id)
 
     async def cancellations(self, node_id: str) -> list[str]:
         """See `JobStore.cancellations`."""
-        return await self._call(ledger.cancellations, node_id)
+        return await self._call(outcomes.cancellations, node_id)
 
     async def prune(self, history: int | None, limit: int) -> int:
         """See `JobStore.prune`."""
@@ -294,26 +314,26 @@ class SQLiteJobStore:
     async def join(self, node: Node, lease: int) -> None:
         """See `JobStore.join`."""
         self._joined.add(node.id)
-        await self._call(ledger.join, node, lease)
+        await self._call(cluster.join, node, lease)
 
     async def renew(self, node: Node, lease: int) -> bool:
         """See `JobStore.renew`."""
-        return await self._call(ledger.renew, node, lease)
+        return await self._call(cluster.renew, node, lease)
 
     async def nodes(self) -> list[KnownNode]:
         """See `JobStore.nodes`."""
-        return await self._call(ledger.nodes)
+        return await self._call(cluster.nodes)
 
-    async def recover(self, planner: LostPlanner) -> Recovered:
+    async def recover(self, planner: LostPlanner, complete: Completer | None = None) -> Recovered:
         """See `JobStore.recover`."""
-        recovered, nodes = await self._call(ledger.recover, planner)
+        recovered, nodes = await self._call(cluster.recover, planner, complete)
         if not nodes <= self._joined:
             self._company.set()
         return recovered
 
     async def leave(self, node_id: str) -> None:
         """See `JobStore.leave`."""
-        await self._call(ledger.leave, node_id)
+        await self._call(cluster.leave, node_id)
 
 
 def _done_together(

@@ -22,22 +22,44 @@ from asyncsched.stores.sql import (
     storable,
 )
 from asyncsched.stores.sql_changes import merged, refuse_known, require_whole, same_state
+from asyncsched.stores.sql_jobs import tail_text
 from asyncsched.stores.sqlite_session import STATES, Session, Stored, columns, marks
 
-__all__ = ["add", "delete_jobs", "get", "insert_runs", "parked", "query", "remove", "update", "write_jobs"]
+__all__ = [
+    "add",
+    "delete_jobs",
+    "get",
+    "insert_runs",
+    "overwrite_runs",
+    "parked",
+    "query",
+    "remove",
+    "update",
+    "write_jobs",
+]
 
 _PAGE: Final = 500
-_INSERT_STATE: Final = f"INSERT INTO jobs (number, {columns('', STATE_COLUMNS)}) VALUES ({marks(14)})"
-_INSERT_DEFINITION: Final = f"INSERT INTO definitions (number, {columns('', DEFINITION_COLUMNS)}) VALUES ({marks(11)})"
-_INSERT_RUN: Final = f"INSERT INTO runs ({columns('', RUN_COLUMNS)}, priority) VALUES ({marks(20)})"
-_INSERT_FRESH_RUN: Final = f"INSERT INTO runs ({columns('', FRESH_RUN_COLUMNS)}, priority) VALUES ({marks(12)})"
+
+
+def _inserting(table: str, names: Sequence[str], further: str) -> str:
+    """Return a statement that adds a row with these columns and a further one."""
+    return f"INSERT INTO {table} ({columns('', names)}, {further}) VALUES ({marks(len(names) + 1)})"
+
+
+_INSERT_STATE: Final = _inserting("jobs", STATE_COLUMNS, "number")
+_INSERT_DEFINITION: Final = _inserting("definitions", DEFINITION_COLUMNS, "number")
+_INSERT_RUN: Final = _inserting("runs", RUN_COLUMNS, "priority")
+_INSERT_FRESH_RUN: Final = _inserting("runs", FRESH_RUN_COLUMNS, "priority")
 _UNLESS_KNOWN: Final = " ON CONFLICT (id) DO NOTHING"
+_OVERWRITE_RUN: Final = f"{_INSERT_RUN} ON CONFLICT (id) DO UPDATE SET " + ", ".join(
+    f'"{name}" = excluded."{name}"' for name in RUN_COLUMNS[1:]
+)
 # A fire changes the instants alone; the columns that the index of due jobs looks at are left out
 # where they stay as they are, which halves the cost.
 _UPDATE_INSTANTS: Final = "UPDATE jobs SET next_fire = ?, due_at = ?, last_fire = ? WHERE number = ?"
 _UPDATE_STATE: Final = (
     "UPDATE jobs SET next_fire = ?, due_at = ?, last_fire = ?, revision = ?, version = ?, state = ?, reason = ?, "
-    "paused_at = ?, skip_until = ? WHERE number = ?"
+    "paused_at = ?, skip_until = ?, failures = ?, carried = ?, tail = ? WHERE number = ?"
 )
 _UPDATE_POLICY: Final = "UPDATE jobs SET stamp = random(), priority = ?, slots = ?, keep_runs = ? WHERE number = ?"
 _UPDATE_DEFINITION: Final = (
@@ -81,14 +103,14 @@ def _with_revisions(session: Session, new: dict[str, JobRecord]) -> dict[str, Jo
 def _insert_jobs(session: Session, jobs: Sequence[JobRecord]) -> None:
     first = (session.scalar("SELECT max(number) FROM jobs") or 0) + 1
     codec = session.definitions
-    session.write(_INSERT_STATE, [(number, *codec.state_row(job)) for number, job in enumerate(jobs, first)])
-    session.write(_INSERT_DEFINITION, [(number, *codec.definition_row(job)) for number, job in enumerate(jobs, first)])
+    session.write(_INSERT_STATE, [(*codec.state_row(job), number) for number, job in enumerate(jobs, first)])
+    session.write(_INSERT_DEFINITION, [(*codec.definition_row(job), number) for number, job in enumerate(jobs, first)])
 
 
 def insert_runs(
     session: Session, runs: Iterable[RunRecord], priorities: dict[str, int], *, repeatable: bool = False
-) -> None:
-    """Add rows to the ledger.
+) -> int:
+    """Add rows to the ledger; return how many.
 
     Args:
         session: within a transaction.
@@ -110,8 +132,12 @@ def insert_runs(
         else:
             others.append((*rows.row(run), priority))
     suffix = _UNLESS_KNOWN if repeatable else ""
-    session.write(_INSERT_FRESH_RUN + suffix, fresh)
-    session.write(_INSERT_RUN + suffix, others)
+    return session.write(_INSERT_FRESH_RUN + suffix, fresh) + session.write(_INSERT_RUN + suffix, others)
+
+
+def overwrite_runs(session: Session, runs: Sequence[RunRecord], priorities: dict[str, int]) -> None:
+    """Write rows over those of their ids; add those that are not there."""
+    session.write(_OVERWRITE_RUN, [(*session.runs.row(run), priorities.get(run.job_id, 0)) for run in runs])
 
 
 # -- change and remove -----------------------------------------------------------------------
@@ -143,7 +169,7 @@ def write_jobs(session: Session, changes: Sequence[tuple[Stored, JobRecord]]) ->
             instants.append((*times, found.number))
         else:
             state = job.revision, job.version, job.state, storable(job.reason), job.paused_at, job.skip_until
-            states.append((*times, *state, found.number))
+            states.append((*times, *state, job.failures, job.carried, tail_text(job.tail), found.number))
     session.write(_UPDATE_INSTANTS, instants)
     session.write(_UPDATE_STATE, states)
     redefined = [(found, job) for found, job in changes if not same_definition(found.job, job)]

@@ -16,11 +16,12 @@ from asyncsched.errors import StoreSchemaError
 
 __all__ = ["LATEST", "prepare"]
 
-LATEST: Final = 1
+LATEST: Final = 2
 """The version of the tables that this code works with."""
 
 _VERSION_TABLE: Final = "asyncsched_schema"
-_TABLES: Final = frozenset({"jobs", "definitions", "runs", "nodes"})
+_TABLES: Final = (frozenset({"jobs", "definitions", "runs", "nodes"}), frozenset({"limits", "buckets"}))
+"""The tables that each version brought."""
 _SWITCH_PAUSE_S: Final = 0.02
 _SWITCH_TRIES: Final = 250
 
@@ -53,12 +54,7 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> int:
     """Return the version of the tables, 0 for none."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
     if _VERSION_TABLE not in tables:
-        foreign = sorted(tables & _TABLES)
-        if foreign:
-            raise StoreSchemaError(
-                f"the file {str(path)!r} has tables {foreign} that are not asyncsched's; nothing was changed; "
-                "give the job store a file of its own"
-            )
+        _require_room(tables, 0, path)
         return 0
     rows = connection.execute(f"SELECT version FROM {_VERSION_TABLE}").fetchall()  # noqa: S608 - a constant
     version = rows[0][0] if len(rows) == 1 else None
@@ -69,7 +65,22 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> int:
             f"the tables in {str(path)!r} have version {version}, and this asyncsched knows them up to {LATEST}; "
             "nothing was changed; upgrade asyncsched, or give it another file"
         )
+    _require_room(tables, version, path)
     return version
+
+
+def _require_room(tables: set[str], version: int, path: Path) -> None:
+    """Refuse tables that stand where the versions above that one put theirs.
+
+    Raises:
+        StoreSchemaError: it is so.
+    """
+    foreign = sorted(tables & frozenset[str]().union(*_TABLES[version:]))
+    if foreign:
+        raise StoreSchemaError(
+            f"the file {str(path)!r} has tables {foreign} that are not asyncsched's; nothing was changed; "
+            "give the job store a file of its own"
+        )
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

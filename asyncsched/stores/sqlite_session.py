@@ -8,13 +8,13 @@ Everything here runs in the connection's thread. A session is never used by two 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from asyncsched.errors import SerializationError, StoreUnavailableError
 from asyncsched.job import JobRecord
-from asyncsched.stores.base import StoreContext
+from asyncsched.stores.base import Foreign, StoreContext
 from asyncsched.stores.sql import DEFINITION_COLUMNS, RUN_COLUMNS, STATE_COLUMNS, Row
 from asyncsched.stores.sql_firing import Stored
 from asyncsched.stores.sql_jobs import JobRows
@@ -24,7 +24,21 @@ from asyncsched.stores.sqlite_schema import prepare
 if TYPE_CHECKING:
     from asyncsched.clock import Clock
 
-__all__ = ["DEFINITIONS", "RUNS", "STATES", "Session", "Stored", "columns", "marks"]
+__all__ = [
+    "DEFINITIONS",
+    "KIND",
+    "RUNS",
+    "STATES",
+    "Session",
+    "Stored",
+    "columns",
+    "levels",
+    "marks",
+    "passing_over",
+]
+
+_HIGHEST: Final = 2**63 - 1
+_LOWEST: Final = -(2**63)
 
 _CHUNK_SIZES: Final = (1, 16, 500)
 _CACHED_JOBS: Final = 16_384
@@ -46,6 +60,27 @@ def marks(count: int) -> str:
 STATES: Final = f"SELECT j.number, j.stamp, {columns('j', STATE_COLUMNS)} FROM jobs j"
 DEFINITIONS: Final = f"SELECT number, {columns('', DEFINITION_COLUMNS)} FROM definitions"
 RUNS: Final = f"SELECT {columns('r', RUN_COLUMNS)} FROM runs r"
+KIND: Final = "(CASE r.cause WHEN 'schedule' THEN 0 WHEN 'catchup' THEN 0 ELSE 1 END)"
+"""0 for a run that a trigger brought about, 1 for another; as the index has it."""
+
+# Added to the conditions where some jobs are to be left to other nodes.
+_NOT_FOREIGN: Final = (
+    "NOT EXISTS (SELECT 1 FROM definitions d WHERE d.number = {} AND (d.task IN ({}) OR d.executor IN ({})))"
+)
+
+
+def passing_over(foreign: Foreign, statement: str, number: str) -> tuple[str, tuple[str, ...]]:
+    """Return a statement that leaves out jobs of foreign names, and these, to be bound behind its other values.
+
+    Args:
+        foreign: the names; without any the statement is as it was.
+        statement: one whose conditions end at its only ORDER BY.
+        number: what stands for the number of the job in it.
+    """
+    if not foreign:
+        return statement, ()
+    condition = _NOT_FOREIGN.format(number, marks(len(foreign.tasks)), marks(len(foreign.executors)))
+    return statement.replace(" ORDER BY ", f" AND {condition} ORDER BY "), (*foreign.tasks, *foreign.executors)
 
 
 @final
@@ -239,6 +274,14 @@ class Session:
         if len(self._decoded) >= _CACHED_JOBS:
             self._decoded.clear()
         self._decoded[stored.stamp] = stored.job
+
+
+def levels(session: Session, statement: str) -> Iterator[int]:
+    """Yield the priorities that occur, largest first."""
+    level = session.scalar(statement, (_HIGHEST,))
+    while level is not None:
+        yield level
+        level = session.scalar(statement, (level - 1,)) if level > _LOWEST else None
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

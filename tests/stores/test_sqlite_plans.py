@@ -9,10 +9,19 @@ import pytest
 
 from asyncsched.job import Policies
 from asyncsched.run import RunRecord
-from asyncsched.stores import sqlite_firing, sqlite_jobs, sqlite_ledger, sqlite_outcomes
+from asyncsched.stores import (
+    sqlite_enqueue,
+    sqlite_firing,
+    sqlite_jobs,
+    sqlite_ledger,
+    sqlite_limits,
+    sqlite_nodes,
+    sqlite_outcomes,
+    sqlite_waiting,
+)
 from asyncsched.stores.base import Foreign
 from asyncsched.stores.sqlite_jobs import add, finished
-from asyncsched.stores.sqlite_session import DEFINITIONS, RUNS, STATES, Session
+from asyncsched.stores.sqlite_session import DEFINITIONS, RUNS, STATES, Session, levels, passing_over
 from tests.stores.sqlite_support import NOW, SECOND, context, job, starting
 
 SLEEPING = 50_000
@@ -41,7 +50,7 @@ def _plan(session: Session, statement: str) -> str:
 
 
 def _but_foreign(statement: str, number: str) -> str:
-    return sqlite_firing._passing_over(FOREIGN, statement, number)
+    return passing_over(FOREIGN, statement, number)[0]
 
 
 @pytest.mark.parametrize(
@@ -50,24 +59,37 @@ def _but_foreign(statement: str, number: str) -> str:
         (sqlite_firing._DUE_LEVEL, "jobs_due"),
         (sqlite_firing._DUE_FIRST, "jobs_due"),
         (sqlite_firing._DUE, "jobs_due"),
-        (sqlite_firing._WAITING_LEVEL, "runs_pending"),
-        (sqlite_firing._WAITING_FIRST, "runs_pending"),
-        (sqlite_firing._WAITING, "runs_pending"),
+        (sqlite_waiting._WAITING_LEVEL, "runs_pending"),
+        (sqlite_waiting._WAITING_FIRST, "runs_pending"),
+        (sqlite_waiting._WAITING, "runs_pending"),
         (_but_foreign(sqlite_firing._DUE_FIRST, sqlite_firing._DUE_JOB), "jobs_due"),
         (_but_foreign(sqlite_firing._DUE, sqlite_firing._DUE_JOB), "jobs_due"),
-        (_but_foreign(sqlite_firing._WAITING_FIRST, sqlite_firing._JOB_OF_RUN), "runs_pending"),
-        (_but_foreign(sqlite_firing._WAITING, sqlite_firing._JOB_OF_RUN), "runs_pending"),
+        (_but_foreign(sqlite_waiting._WAITING_FIRST, sqlite_waiting._JOB_OF_RUN), "runs_pending"),
+        (_but_foreign(sqlite_waiting._WAITING, sqlite_waiting._JOB_OF_RUN), "runs_pending"),
+        (sqlite_waiting._HELD_BACK_FIRST, "runs_held_back"),
+        (sqlite_waiting._HELD_BACK_DUE, "runs_held_back"),
+        (sqlite_waiting._FULL.format(sqlite_waiting._HOLDING), "runs_again"),
+        (sqlite_waiting._SLOTS, "runs_waiting"),
+        (sqlite_limits._LANES, "runs_held_back"),
+        (sqlite_limits._RUNNING, "runs_limited"),
+        (sqlite_limits._BUCKETS.replace("{}", "?, ?"), "PRIMARY KEY"),
+        (sqlite_firing._HOLDING[0], "runs_running"),
+        (sqlite_firing._HOLDING[1], "runs_waiting"),
+        (sqlite_enqueue._OF_LATE, "runs_unique"),
+        (f"{sqlite_ledger._COVERING} ORDER BY r.fire_time DESC, r.number DESC LIMIT ?", "runs_fire"),
+        (sqlite_ledger._AROUND, "runs_fire"),
+        (sqlite_ledger._PRUNE_BUCKETS, "buckets_full"),
         (sqlite_firing._RUNNING_COUNTS.replace("{}", "?, ?"), "runs_running"),
         (sqlite_firing._PENDING_COUNTS.replace("{}", "?, ?"), "runs_waiting"),
         (sqlite_outcomes._FINISH, "sqlite_autoindex_runs_1"),
         (sqlite_outcomes._END, "sqlite_autoindex_runs_1"),
         (sqlite_outcomes._ENDED_SO, "sqlite_autoindex_runs_1"),
-        (sqlite_ledger._ORPHANS, "runs_running"),
-        (sqlite_ledger._ASK_TO_CANCEL, "sqlite_autoindex_runs_1"),
-        (sqlite_ledger._ASKED, "runs_cancel_asked"),
-        (sqlite_ledger._ALL_ASKED, "runs_cancel_asked"),
-        (sqlite_ledger._FORGET_ASKED, "runs_cancel_asked"),
-        (sqlite_ledger._NODES, "runs_running"),
+        (sqlite_nodes._ORPHANS, "runs_running"),
+        (sqlite_outcomes._ASK_TO_CANCEL, "sqlite_autoindex_runs_1"),
+        (sqlite_outcomes._ASKED, "runs_cancel_asked"),
+        (sqlite_nodes._ALL_ASKED, "runs_cancel_asked"),
+        (sqlite_nodes._FORGET_ASKED, "runs_cancel_asked"),
+        (sqlite_nodes._NODES, "runs_running"),
         (sqlite_ledger._PRUNE_JOB, "runs_fire"),
         (sqlite_ledger._PRUNE_OLD, "runs_newest"),
         (sqlite_jobs._PARKED, "jobs_parked"),
@@ -82,7 +104,8 @@ def test_statements_use_their_index(session: Session, statement: str, index: str
     plan = _plan(session, statement)
     assert index in plan
     assert "SCAN jobs" not in plan
-    assert "SCAN runs" not in re.sub(f"SCAN runs USING (COVERING )?INDEX {index}", "", plan)
+    # What holds a slot is looked through: as many rows as runs run, or wait for another attempt.
+    assert "SCAN runs" not in re.sub(f"SCAN runs USING (COVERING )?INDEX ({index}|runs_running|runs_again)", "", plan)
     assert "SCAN j\n" not in f"{plan}\n".replace(f"SCAN j USING INDEX {index}", "")
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan or "job_id" in statement
 
@@ -109,8 +132,8 @@ def test_sleeping_jobs_cost_nothing(session: Session, tmp_path: Path) -> None:
     work: list[int] = []
     for each in (small, session):
         add(each, [job(f"due-{number}", due_at=NOW - number) for number in range(20)], None, ())
-        work.append(_steps(each, lambda each=each: sqlite_firing.next_wakeup(each)))
-        work.append(_steps(each, lambda each=each: sqlite_firing.next_wakeup(each, FOREIGN)))
+        work.append(_steps(each, lambda each=each: sqlite_waiting.next_wakeup(each)))
+        work.append(_steps(each, lambda each=each: sqlite_waiting.next_wakeup(each, FOREIGN)))
         work.append(_steps(each, lambda each=each: sqlite_firing.fire_due(each, "n", 10, starting("n"), FOREIGN)))
         work.append(_steps(each, lambda each=each: sqlite_firing.fire_due(each, "n", 500, starting("n"))))
     connection.close()
@@ -120,8 +143,8 @@ def test_sleeping_jobs_cost_nothing(session: Session, tmp_path: Path) -> None:
 def test_priorities_cost_a_seek_each(session: Session) -> None:
     records = [job(f"level-{level}", due_at=NOW + SECOND, policies=Policies(priority=level)) for level in range(10)]
     add(session, records, None, ())
-    assert list(sqlite_firing._levels(session, sqlite_firing._DUE_LEVEL)) == list(range(9, -1, -1))
-    assert _steps(session, lambda: sqlite_firing.next_wakeup(session)) < 10
+    assert list(levels(session, sqlite_firing._DUE_LEVEL)) == list(range(9, -1, -1))
+    assert _steps(session, lambda: sqlite_waiting.next_wakeup(session)) < 10
     assert finished(session, [record.id for record in records]) == []
 
 
@@ -129,11 +152,11 @@ def test_long_queue_behind_one_slot_is_not_walked_through(tmp_path: Path) -> Non
     session = Session(tmp_path / "jobs.db", context())
     connection = session.connect("OFF", 1.0)
     add(session, [job("long", due_at=None), job("other", due_at=None)], None, ())
-    sqlite_ledger.enqueue(session, [waiting("long", number) for number in range(5000)])
-    sqlite_ledger.enqueue(session, [waiting("other", 6000)])
-    started = [sqlite_firing.start_pending(session, "n", 100) for _ in range(3)]
+    sqlite_enqueue.enqueue(session, [waiting("long", number) for number in range(5000)])
+    sqlite_enqueue.enqueue(session, [waiting("other", 6000)])
+    started = [sqlite_waiting.start_pending(session, "n", 100) for _ in range(3)]
     assert [[start.job.id for start in starts] for starts in started] == [["long"], ["other"], []]
-    assert sqlite_firing.next_wakeup(session) is None
+    assert sqlite_waiting.next_wakeup(session) is None
     connection.close()
 
 

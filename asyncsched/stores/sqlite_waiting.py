@@ -1,0 +1,310 @@
+"""Claiming what waits, and when something can next be claimed.
+
+Waiting runs are found in the order of an index that begins with the priority: one seek for each priority
+that occurs. Those of named limits wait by the key of their limit, and join them from there.
+"""
+
+# ruff: noqa: S608 - statements are joined from constants of this package, and every value is bound
+
+import contextlib
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple, final
+
+from msgspec.structs import replace
+
+from asyncsched.errors import SerializationError
+from asyncsched.run import RunRecord
+from asyncsched.stores.base import NOTHING_FOREIGN, Acceptor, Foreign, Start
+from asyncsched.stores.sql import Row, storable
+from asyncsched.stores.sqlite_firing import PARK, first_due
+from asyncsched.stores.sqlite_limits import Lane, Limits, charge, lanes, read_limits
+from asyncsched.stores.sqlite_session import RUNS, Session, Stored, levels, passing_over
+
+__all__ = ["next_wakeup", "start_pending"]
+
+_ANY_NUMBER: Final = 2**63
+_PATIENCE: Final = 1000
+
+_WAITING_LEVEL: Final = (
+    "SELECT priority FROM runs WHERE state = 'pending' AND limit_key IS NULL AND priority <= ? "
+    "ORDER BY priority DESC LIMIT 1"
+)
+_HOLDING: Final = (
+    "SELECT job_id FROM runs WHERE state = 'running' AND unbound = 0 "
+    "UNION ALL SELECT job_id FROM runs WHERE state = 'pending' AND attempt > 0 AND unbound = 0"
+)
+# The jobs whose slots are taken are as many as runs hold slots at most; they are looked up once.
+_FULL: Final = (
+    "SELECT j.id FROM ({}) q CROSS JOIN jobs j ON j.id = q.job_id "
+    "WHERE j.slots IS NOT NULL GROUP BY j.number HAVING count(*) >= j.slots"
+)
+_STARTABLE: Final = (
+    "(r.unbound = 1 OR CASE WHEN r.attempt > 0 "
+    f"THEN r.job_id NOT IN ({_FULL.format(_HOLDING.partition(' UNION ALL ')[0])}) "
+    f"ELSE r.job_id NOT IN ({_FULL.format(_HOLDING)}) END) "
+    "AND NOT EXISTS (SELECT 1 FROM jobs p WHERE p.id = r.job_id AND (p.state = 'parked' OR (p.state = 'paused' "
+    "AND r.attempt = 0 AND r.unbound = 0 AND r.cause IN ('schedule', 'catchup'))))"
+)
+_UNLIMITED: Final = "r.state = 'pending' AND r.limit_key IS NULL AND r.priority = ?"
+_HELD_BACK: Final = "r.state = 'pending' AND r.limit_key = ? AND r.priority = ?"
+_WAITING_FIRST: Final = (
+    f"SELECT r.scheduled_time FROM runs r WHERE {_UNLIMITED} AND {_STARTABLE} ORDER BY r.scheduled_time LIMIT 1"
+)
+_HELD_BACK_FIRST: Final = (
+    f"SELECT r.scheduled_time FROM runs r WHERE {_HELD_BACK} AND {_STARTABLE} ORDER BY r.scheduled_time LIMIT 1"
+)
+_COLUMNS: Final = "SELECT r.priority, r.scheduled_time, r.number, r.job_id, r.attempt, r.unbound, r.limit_key"
+_WAITING: Final = (
+    f"{_COLUMNS} FROM runs r WHERE {_UNLIMITED} AND r.scheduled_time <= ? AND {_STARTABLE} ORDER BY r.scheduled_time"
+)
+_HELD_BACK_DUE: Final = (
+    f"{_COLUMNS} FROM runs r WHERE {_HELD_BACK} AND r.scheduled_time <= ? AND {_STARTABLE} ORDER BY r.scheduled_time"
+)
+_JOB_OF_RUN: Final = "(SELECT f.number FROM jobs f WHERE f.id = r.job_id)"
+_SLOTS: Final = (
+    "SELECT slots, (SELECT count(*) FROM runs WHERE job_id = ?1 AND state = 'running' AND unbound = 0), "
+    "(SELECT count(*) FROM runs WHERE job_id = ?1 AND state = 'pending' AND attempt > 0 AND unbound = 0) "
+    "FROM jobs WHERE id = ?1"
+)
+_CLAIM: Final = "UPDATE runs SET state = 'running', node = ?, attempt = ?, started_at = ? WHERE number = ?"
+_CANCEL: Final = "UPDATE runs SET state = 'cancelled', finished_at = ?, reason = 'its job is gone' WHERE number = ?"
+_FAIL: Final = "UPDATE runs SET state = 'failed', finished_at = ?, reason = ? WHERE number = ?"
+
+
+# -- when ------------------------------------------------------------------------------------
+
+
+def next_wakeup(session: Session, foreign: Foreign = NOTHING_FOREIGN) -> int | None:
+    """See `JobStore.next_wakeup`."""
+    statement, names = passing_over(foreign, _WAITING_FIRST, _JOB_OF_RUN)
+    with session.reading():
+        found = [first_due(session, foreign)]
+        found += [session.scalar(statement, (level, *names)) for level in levels(session, _WAITING_LEVEL)]
+        found.append(_first_held_back(session, foreign))
+    return min((instant for instant in found if instant is not None), default=None)
+
+
+def _first_held_back(session: Session, foreign: Foreign) -> int | None:
+    """Return when the first run can start that needs a limit, ``None`` for never."""
+    waiting = lanes(session)
+    if not waiting:
+        return None
+    limits = read_limits(session, [lane.limit_key for lane in waiting])
+    opening = [
+        (max(lane.first, at), at, lane) for lane in waiting if (at := limits.opens_at(lane.limit_key)) is not None
+    ]
+    statement, names = passing_over(foreign, _HELD_BACK_FIRST, _JOB_OF_RUN)
+    earliest: int | None = None
+    for bound, opens_at, lane in sorted(opening):
+        if earliest is not None and bound >= earliest:
+            break
+        first = session.scalar(statement, (lane.limit_key, lane.priority, *names))
+        if first is not None:
+            earliest = max(first, opens_at) if earliest is None else min(earliest, max(first, opens_at))
+    return earliest
+
+
+# -- claim -----------------------------------------------------------------------------------
+
+
+def start_pending(
+    session: Session, node: str, limit: int, accepts: Acceptor | None = None, foreign: Foreign = NOTHING_FOREIGN
+) -> list[Start]:
+    """See `JobStore.start_pending`."""
+    if limit < 1:
+        return []
+    with session.writing() as now:
+        search = _Search(session, now, limit, foreign)
+        candidates, jobs = _accepted(search, session, accepts)
+        rows = {row[0]: row[1:] for row in _run_rows(session, [candidate.number for candidate in candidates])}
+        starts: list[tuple[int, Start]] = []
+        unreadable: dict[int, str] = {}
+        for _priority, _time, number, job_id, *_others in candidates:
+            stored = jobs.get(job_id)
+            if stored is None:
+                session.write(_CANCEL, [(now, number)])
+            elif not stored.readable:
+                unreadable[stored.number] = stored.job.reason or "it cannot be read"
+            elif (run := _claimed(session, number, rows[number], node, now)) is not None:
+                starts.append((number, Start(stored.job, run)))
+                session.remember(stored)
+        session.write(_CLAIM, [(node, start.run.attempt, now, number) for number, start in starts])
+        session.write(PARK, [(storable(reason), number) for number, reason in unreadable.items()])
+        if search.limits is not None:
+            used = Counter(start.run.limit_key for _number, start in starts if start.run.limit_key is not None)
+            charge(session, search.limits, used, now)
+    return [start for _number, start in starts]
+
+
+class _Waiting(NamedTuple):
+    """A waiting run, and what is asked before it is started."""
+
+    priority: int
+    scheduled_time: int
+    number: int
+    job_id: str
+    attempt: int
+    unbound: int
+    limit_key: str | None
+
+
+def _order(waiting: _Waiting) -> tuple[int, int]:
+    return -waiting.priority, waiting.scheduled_time
+
+
+@final
+class _Search:
+    """Looks for waiting runs that may start, in the order in which they do.
+
+    Attributes:
+        limits: what is left of the named limits; ``None`` where nothing waits for any.
+    """
+
+    def __init__(self, session: Session, now: int, limit: int, foreign: Foreign) -> None:
+        self._session = session
+        self._now = now
+        self._limit = limit
+        self._foreign = foreign
+        self._lanes = lanes(session)
+        self.limits: Limits | None = None
+        if self._lanes:
+            self.limits = read_limits(session, [lane.limit_key for lane in self._lanes])
+
+    def candidates(self, refused: Iterable[str]) -> list[_Waiting]:
+        """Return runs that may all start together, but those of refused jobs."""
+        room = _Room(self._session, refused)
+        with contextlib.ExitStack() as cursors:  # an open one would keep the transaction from being committed
+            found = self._unlimited(cursors)
+            if self.limits is not None:
+                found = heapq.merge(found, self._limited(self.limits, room, cursors), key=_order)
+            return list(islice(room.startable(found), self._limit))
+
+    def _unlimited(self, cursors: contextlib.ExitStack) -> Iterator[_Waiting]:
+        statement, names = passing_over(self._foreign, _WAITING, _JOB_OF_RUN)
+        for level in levels(self._session, _WAITING_LEVEL):
+            yield from self._read(cursors, statement, (level, self._now, *names))
+
+    def _limited(self, limits: Limits, room: "_Room", cursors: contextlib.ExitStack) -> Iterator[_Waiting]:
+        """Yield the runs that need a limit; each lane is read from when its first one has its turn."""
+        turns: list[tuple[tuple[int, int], int, _Waiting | None]] = []
+        opened: list[Iterator[_Waiting]] = []
+        for lane in self._lanes:
+            free = limits.free(lane.limit_key, self._now)
+            room.keys[lane.limit_key] = _ANY_NUMBER if free is None else free
+            if lane.first <= self._now and free != 0:
+                turns.append(((-lane.priority, lane.first), len(opened), None))
+                opened.append(self._lane(lane, room, cursors))
+        heapq.heapify(turns)
+        while turns:
+            _turn, index, waiting = heapq.heappop(turns)
+            if waiting is not None:
+                yield waiting
+            following = next(opened[index], None)
+            if following is not None:
+                heapq.heappush(turns, (_order(following), index, following))
+
+    def _lane(self, lane: Lane, room: "_Room", cursors: contextlib.ExitStack) -> Iterator[_Waiting]:
+        statement, names = passing_over(self._foreign, _HELD_BACK_DUE, _JOB_OF_RUN)
+        rows = self._read(cursors, statement, (lane.limit_key, lane.priority, self._now, *names))
+        while room.keys[lane.limit_key] and (waiting := next(rows, None)) is not None:
+            yield waiting
+
+    def _read(
+        self, cursors: contextlib.ExitStack, statement: str, parameters: Sequence[int | str]
+    ) -> Iterator[_Waiting]:
+        """Read row by row, as most of a long queue may wait behind one slot."""
+        cursor = cursors.enter_context(contextlib.closing(self._session.connection.execute(statement, parameters)))
+        return map(_Waiting._make, cursor)
+
+
+@final
+class _Room:
+    """What is left of slots and limits while runs are chosen.
+
+    Attributes:
+        keys: how many more may start under the key of a limit.
+    """
+
+    def __init__(self, session: Session, refused: Iterable[str]) -> None:
+        self.keys: dict[str, int] = {}
+        self._session = session
+        self._refused = frozenset(refused)
+        self._slots: dict[str, _Slots | None] = {}
+
+    def startable(self, found: Iterable[_Waiting]) -> Iterator[_Waiting]:
+        """Yield those for which there is room, and take it.
+
+        A job whose slots were taken just now may have a long queue: after a while that is left to the
+        next call, which passes over such jobs inside the database.
+        """
+        skipped = 0
+        for waiting in found:
+            if waiting.job_id in self._refused or (waiting.limit_key is not None and not self.keys[waiting.limit_key]):
+                continue
+            if self._takes_slot(waiting):
+                if waiting.limit_key is not None:
+                    self.keys[waiting.limit_key] -= 1
+                yield waiting
+            elif (skipped := skipped + 1) >= _PATIENCE:
+                return
+
+    def _takes_slot(self, waiting: _Waiting) -> bool:
+        if waiting.unbound:
+            return True
+        if waiting.job_id not in self._slots:
+            self._slots[waiting.job_id] = _slots(self._session, waiting.job_id)
+        slots = self._slots[waiting.job_id]
+        if slots is None:
+            return True
+        is_new = waiting.attempt == 0
+        if (slots.running + slots.retrying if is_new else slots.running) >= slots.number:
+            return False
+        retrying = slots.retrying if is_new else slots.retrying - 1
+        self._slots[waiting.job_id] = slots._replace(running=slots.running + 1, retrying=retrying)
+        return True
+
+
+class _Slots(NamedTuple):
+    """How many slots a job has, and what holds them."""
+
+    number: int
+    running: int
+    retrying: int
+
+
+def _slots(session: Session, job_id: str) -> _Slots | None:
+    """Return the slots of a job; ``None`` if it has any number, or is gone: its runs are cancelled then."""
+    rows = session.rows(_SLOTS, (job_id,))
+    return None if not rows or rows[0][0] is None else _Slots(*rows[0])
+
+
+def _accepted(search: _Search, session: Session, accepts: Acceptor | None) -> tuple[list[_Waiting], dict[str, Stored]]:
+    """Return waiting runs that may start and are accepted, and their jobs."""
+    refused: set[str] = set()
+    while True:
+        candidates = search.candidates(refused)
+        jobs = session.jobs(list({candidate.job_id for candidate in candidates}))
+        if accepts is None:
+            return candidates, jobs
+        more = {job_id for job_id, stored in jobs.items() if stored.readable and not accepts(stored.job)}
+        if not more:
+            return candidates, jobs
+        refused |= more
+
+
+def _run_rows(session: Session, numbers: Sequence[int]) -> list[Row]:
+    statement = RUNS.replace("SELECT ", "SELECT r.number, ", 1)
+    return session.rows_in(f"{statement} WHERE r.number IN ({{}})", numbers)
+
+
+def _claimed(session: Session, number: int, row: Row, node: str, now: int) -> RunRecord | None:
+    """Return the run as claimed; one that cannot be read has failed, and its bytes stay."""
+    try:
+        run = session.runs.read(row)
+    except SerializationError as error:
+        session.write(_FAIL, [(now, storable(str(error)), number)])
+        return None
+    return replace(run, state="running", node=node, attempt=run.attempt + 1, started_at=now)
