@@ -2,6 +2,7 @@
 
 from asyncsched.testing.asserting import assert_fires
 from asyncsched.testing.clock import VirtualClock
+from asyncsched.testing.failing import InjectedFailure, injected_failure
 from asyncsched.testing.faults import FaultyStore
 from asyncsched.testing.pending import run_pending
 from asyncsched.testing.recorder import EventLog, record_events
@@ -12,10 +13,12 @@ __all__ = [
     "STORE_CHECKS",
     "EventLog",
     "FaultyStore",
+    "InjectedFailure",
     "VirtualClock",
     "assert_fires",
     "check_store",
     "check_trigger",
+    "injected_failure",
     "record_events",
     "run_pending",
 ]

@@ -1,11 +1,12 @@
 """A job store that fails when a test says so, around a real one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final, TypeVar, final
 
 from anyio.lowlevel import checkpoint
 
-from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.ending import Completer, LostPlanner
+from asyncsched._engine.limiting import LimitRow
 from asyncsched._engine.plan import Planner
 from asyncsched.errors import StoreUnavailableError
 from asyncsched.job import JobRecord, JobState
@@ -24,6 +25,7 @@ from asyncsched.stores.base import (
     Recovered,
     Start,
     StoreContext,
+    Unique,
 )
 
 __all__ = ["FaultyStore"]
@@ -151,15 +153,27 @@ class FaultyStore:
         await self._pass("start_pending")
         return await self._inner.start_pending(node, limit, accepts, foreign)
 
-    async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+    async def finish(
+        self, runs: Sequence[RunRecord], complete: Completer | None = None, completing: Container[str] = ()
+    ) -> Finished:
         """Pass on; see `JobStore.finish`."""
         await self._pass("finish")
-        return await self._inner.finish(runs)
+        return await self._inner.finish(runs, complete, completing)
 
-    async def enqueue(self, runs: Sequence[RunRecord]) -> None:
+    async def enqueue(self, runs: Sequence[RunRecord], unique: Unique | None = None) -> list[RunRecord]:
         """Pass on; see `JobStore.enqueue`."""
         await self._pass("enqueue")
-        await self._inner.enqueue(runs)
+        return await self._inner.enqueue(runs, unique)
+
+    async def set_limits(self, limits: Sequence[LimitRow]) -> None:
+        """Pass on; see `JobStore.set_limits`."""
+        await self._pass("set_limits")
+        await self._inner.set_limits(limits)
+
+    async def limits(self) -> list[LimitRow]:
+        """Pass on; see `JobStore.limits`."""
+        await self._pass("limits")
+        return await self._inner.limits()
 
     async def get_run(self, run_id: str) -> RunRecord | None:
         """Pass on; see `JobStore.get_run`."""
@@ -179,10 +193,15 @@ class FaultyStore:
         await self._pass("query_runs")
         return await self._inner.query_runs(job_id=job_id, state=state, since=since, at=at, limit=limit)
 
-    async def cancel_pending(self, run_id: str) -> RunRecord | None:
+    async def around(self, job_id: str, at: int) -> list[RunRecord]:
+        """Pass on; see `JobStore.around`."""
+        await self._pass("around")
+        return await self._inner.around(job_id, at)
+
+    async def cancel_pending(self, run_id: str, complete: Completer | None = None) -> RunRecord | None:
         """Pass on; see `JobStore.cancel_pending`."""
         await self._pass("cancel_pending")
-        return await self._inner.cancel_pending(run_id)
+        return await self._inner.cancel_pending(run_id, complete)
 
     async def request_cancel(self, run_id: str) -> bool:
         """Pass on; see `JobStore.request_cancel`."""
@@ -214,10 +233,10 @@ class FaultyStore:
         await self._pass("nodes")
         return await self._inner.nodes()
 
-    async def recover(self, planner: LostPlanner) -> Recovered:
+    async def recover(self, planner: LostPlanner, complete: Completer | None = None) -> Recovered:
         """Pass on; see `JobStore.recover`."""
         await self._pass("recover")
-        return await self._inner.recover(planner)
+        return await self._inner.recover(planner, complete)
 
     async def leave(self, node_id: str) -> None:
         """Pass on; see `JobStore.leave`."""
