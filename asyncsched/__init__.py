@@ -6,13 +6,14 @@ The public names. `asyncsched.stores`, `asyncsched.executors`, `asyncsched.trigg
 
 from asyncsched.clock import Clock, SystemClock
 from asyncsched.codec import register_type
-from asyncsched.context import current_job, current_run, current_scheduler
+from asyncsched.context import CurrentRun, current_job, current_run, current_scheduler
 from asyncsched.errors import (
     AsyncschedError,
     ConfigurationError,
     InvalidTriggerError,
     JobExistsError,
     JobNotFoundError,
+    RetryLater,
     RunCancelled,
     RunFailed,
     RunLost,
@@ -20,6 +21,7 @@ from asyncsched.errors import (
     RunTimedOut,
     SchedulerStateError,
     SerializationError,
+    Snooze,
     StoreSchemaError,
     StoreUnavailableError,
     TaskNotRegisteredError,
@@ -64,8 +66,9 @@ from asyncsched.events import (
     StoreUnavailable,
 )
 from asyncsched.health import Health, NodeInfo, StoreHealth
-from asyncsched.job import Coalesce, Job, JobDefaults, Overlap, Retry
-from asyncsched.run import Run, RunState, Verdict
+from asyncsched.job import Job
+from asyncsched.policy import Coalesce, JobDefaults, Limit, Overlap, Retry
+from asyncsched.run import Outcome, Run, RunError, RunState, Verdict
 from asyncsched.scheduler import Scheduler
 from asyncsched.spec import JobOptions, JobSpec
 from asyncsched.tasks import task
@@ -82,6 +85,7 @@ __all__ = [
     "CompletionRejected",
     "ConfigurationError",
     "CronTrigger",
+    "CurrentRun",
     "DateTrigger",
     "Event",
     "EventsDropped",
@@ -117,12 +121,16 @@ __all__ = [
     "JobStoreRemoved",
     "JobSubmitted",
     "JobTimedOut",
+    "Limit",
     "LoopStalled",
     "NodeInfo",
+    "Outcome",
     "Overlap",
     "Retry",
+    "RetryLater",
     "Run",
     "RunCancelled",
+    "RunError",
     "RunEvent",
     "RunFailed",
     "RunLost",
@@ -137,6 +145,7 @@ __all__ = [
     "SchedulerStarted",
     "SchedulerStateError",
     "SerializationError",
+    "Snooze",
     "StoreHealth",
     "StoreRecovered",
     "StoreSchemaError",

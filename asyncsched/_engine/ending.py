@@ -71,7 +71,7 @@ def again(job: JobRecord, run: RunRecord, outcome: Outcome, now: int) -> RunReco
     """
     if isinstance(outcome.exception, Snooze):
         delay = round(outcome.exception.delay * 1_000_000)
-        return _waiting(replace(run, snoozes=run.snoozes + 1), now, delay, "snoozed")
+        return _waiting(replace(run, snoozes=run.snoozes + 1, error=None), now, delay, "snoozed")
     rule, wish = job.policies.retry, outcome.exception
     used = run.attempt - run.lost_count - run.snoozes
     if isinstance(wish, RetryLater):

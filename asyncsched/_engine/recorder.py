@@ -212,11 +212,11 @@ class Recorder:
 
     def _log(self, settled: list[Settled]) -> None:
         for row, outcome in settled:
+            error = row.error
+            text = "" if error is None else f"{error.type}: {error.message}"
             if row.state == "pending":
-                logger.warning("run %s of job %r is tried again: %s", row.id, row.job_id, row.reason)
+                logger.warning("run %s of job %r is tried again: %s %s", row.id, row.job_id, row.reason, text)
             elif outcome.kind == "failed":
-                error = row.error
-                text = "" if error is None else f"{error.type}: {error.message}"
                 logger.error("run %s of job %r failed: %s", row.id, row.job_id, text, exc_info=outcome.exception)
             elif row.state != "succeeded":
                 logger.warning("run %s of job %r is %s: %s", row.id, row.job_id, row.state, row.reason)
