@@ -23,13 +23,16 @@ VALUES: Final = {
     "JobDefaults",
     "JobOptions",
     "JobSpec",
+    "Limit",
+    "Outcome",
     "Overlap",
     "Retry",
     "Run",
+    "RunError",
     "RunState",
     "Verdict",
 }
-INSIDE: Final = {"current_job", "current_run", "current_scheduler", "register_type", "task"}
+INSIDE: Final = {"CurrentRun", "RetryLater", "Snooze", "current_job", "current_run", "current_scheduler", "register_type", "task"}
 TRIGGERS: Final = {"CronTrigger", "DateTrigger", "IntervalTrigger", "Trigger", "after", "at", "cron", "every"}
 ERRORS: Final = {
     "AsyncschedError",
@@ -70,14 +73,14 @@ EVENTS: Final = {
     "JobProgress": "job_id store run_id fire_time attempt fraction note",
     "JobRemoved": "job_id store reason",
     "JobResumed": "job_id store",
-    "JobRetrying": "job_id store run_id fire_time attempt delay",
+    "JobRetrying": "job_id store run_id fire_time attempt delay exception_text",
     "JobSkipped": "job_id store run_id fire_time attempt reason",
     "JobStoreAdded": "store",
     "JobStoreEvent": "store",
     "JobStoreRemoved": "store",
     "JobSubmitted": "job_id store run_id fire_time attempt",
     "JobTimedOut": "job_id store run_id fire_time attempt",
-    "LoopStalled": "by",
+    "LoopStalled": "by where stack",
     "RunEvent": "job_id store run_id fire_time attempt",
     "SchedulerEvent": "",
     "SchedulerPaused": "",

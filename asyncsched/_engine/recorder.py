@@ -212,11 +212,13 @@ class Recorder:
 
     def _log(self, settled: list[Settled]) -> None:
         for row, outcome in settled:
+            if row.state == "succeeded":
+                continue
             error = row.error
             text = "" if error is None else f"{error.type}: {error.message}"
             if row.state == "pending":
                 logger.warning("run %s of job %r is tried again: %s %s", row.id, row.job_id, row.reason, text)
             elif outcome.kind == "failed":
                 logger.error("run %s of job %r failed: %s", row.id, row.job_id, text, exc_info=outcome.exception)
-            elif row.state != "succeeded":
+            else:
                 logger.warning("run %s of job %r is %s: %s", row.id, row.job_id, row.state, row.reason)
