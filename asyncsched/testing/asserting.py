@@ -58,7 +58,7 @@ def assert_fires(
         ConfigurationError: the question cannot be answered: a trigger without a zone and no
             ``timezone``, an expected time outside of ``between``, one that does not exist in the
             zone or has an offset that is not in force then, nothing expected at all, or a trigger
-            whose instants depend on when runs end.
+            whose instants depend on a job's id or on when runs end.
     """
     trigger = _trigger_of(schedule, timezone, has_local=local is not None)
     zone = trigger.zone
@@ -88,6 +88,8 @@ def _trigger_of(schedule: object, timezone: str | tzinfo | None, *, has_local: b
         if trigger.trigger is None:
             raise ConfigurationError(f"job {trigger.id!r} has no trigger: it runs once, at its next_run_time")
         trigger = trigger.trigger
+    elif isinstance(trigger, Trigger) and trigger.for_job("") is not trigger:
+        raise ConfigurationError(f"{trigger!r:.300} draws from the job's id; give the job that add_job returns")
     if not isinstance(trigger, Trigger):
         raise ConfigurationError(f"{schedule!r:.80} is no trigger, no job and no text of cron; write cron('0 9 * * *')")
     if trigger.follows_completion:

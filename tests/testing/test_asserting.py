@@ -103,6 +103,7 @@ def test_a_zone_without_letters_and_a_long_difference_are_shown() -> None:
         ("0 9 * * *", {"timezone": ZONE, "between": ("2026-03-29", "2026-03-29")}, "is empty"),
         ("9 o'clock", {"timezone": ZONE}, "cron"),
         (datetime(2026, 1, 1), {"timezone": ZONE}, "is no trigger"),
+        ("H 9 * * *", {"timezone": ZONE}, "draws from the job's id"),
         (every(hours=9, from_="completion"), {"utc": []}, "VirtualClock"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncsched import JobDefaults, Run, Scheduler, SchedulerStateError, after, current_scheduler, every
+from asyncsched import JobDefaults, Limit, Retry, Run, Scheduler, SchedulerStateError, after, current_scheduler, every
 from asyncsched.testing import VirtualClock, run_pending
 
 pytestmark = pytest.mark.anyio
@@ -119,3 +119,22 @@ async def test_where_it_would_do_nothing_or_never_end_it_is_refused() -> None:
         await s.pause()
         with pytest.raises(SchedulerStateError, match="resume"):
             await run_pending(s)
+
+
+async def test_runs_that_wait_for_a_retry_or_a_limit_are_left() -> None:
+    clock = VirtualClock()
+
+    async def sleeper() -> None:
+        await clock.sleep(30)
+
+    async with scheduler(clock) as s:
+        await s.set_limit(Limit("one", concurrency=1))
+        await s.add_job(fail, after(0), id="fails", retry=Retry(max_attempts=2, delay=60, jitter=False))
+        await s.add_job(sleeper, id="holds", limit="one")
+        assert await run_pending(s) == []
+        await s.add_job(tick, id="waits", limit="one")
+        assert await run_pending(s) == []
+        waiting = await s.get_runs(state="pending")
+        assert sorted((run.job_id, run.attempt) for run in waiting) == [("fails", 1), ("waits", 0)]
+        clock.step(seconds=60)
+        assert [(run.job_id, run.state, run.attempt) for run in await run_pending(s)] == [("fails", "failed", 2)]
