@@ -12,16 +12,30 @@ takes a few seconds over the whole suite.
 from collections.abc import Sequence
 from typing import Final
 
+from asyncsched.testing.store_suite_asking import ASKING_CHECKS
 from asyncsched.testing.store_suite_cluster import CLUSTER_CHECKS
+from asyncsched.testing.store_suite_completing import COMPLETING_CHECKS
 from asyncsched.testing.store_suite_firing import FIRING_CHECKS
 from asyncsched.testing.store_suite_jobs import JOB_CHECKS
 from asyncsched.testing.store_suite_ledger import LEDGER_CHECKS
+from asyncsched.testing.store_suite_limits import LIMIT_CHECKS
 from asyncsched.testing.store_suite_runs import RUN_CHECKS
 from asyncsched.testing.store_suite_trial import Check, ManualClock, OpenStore
+from asyncsched.testing.store_suite_waiting import WAITING_CHECKS
 
 __all__ = ["STORE_CHECKS", "Check", "ManualClock", "OpenStore", "check_store"]
 
-STORE_CHECKS: Final[Sequence[Check]] = (*JOB_CHECKS, *FIRING_CHECKS, *RUN_CHECKS, *LEDGER_CHECKS, *CLUSTER_CHECKS)
+STORE_CHECKS: Final[Sequence[Check]] = (
+    *JOB_CHECKS,
+    *FIRING_CHECKS,
+    *RUN_CHECKS,
+    *WAITING_CHECKS,
+    *LIMIT_CHECKS,
+    *COMPLETING_CHECKS,
+    *ASKING_CHECKS,
+    *LEDGER_CHECKS,
+    *CLUSTER_CHECKS,
+)
 """Every check, to be run one by one; each opens a store of its own."""
 
 

@@ -9,6 +9,7 @@ from asyncsched._engine.plan import Decision, ForeignJobError
 from asyncsched.job import JobRecord, Policies
 from asyncsched.stores.base import Fired, Foreign, KnownNode, Node, Start
 from asyncsched.testing.store_suite_trial import (
+    AHEAD,
     LEASE,
     SECOND,
     Check,
@@ -22,8 +23,6 @@ from asyncsched.testing.store_suite_trial import (
 )
 
 __all__ = ["CLUSTER_CHECKS"]
-
-AHEAD: Final = 3600 * SECOND
 
 
 def _of(starts: Sequence[Start]) -> list[str]:

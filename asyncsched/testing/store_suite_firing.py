@@ -91,7 +91,8 @@ async def fire_tells_what_is_live(trial: Trial) -> None:
         seen.append((running, pending))
         moments.append(now)
         instant = (job.next_fire or 0) + 1
-        row = trial.fired(job, state=next(kinds), node="node-a", attempt=1, finished_at=now)
+        state = next(kinds)
+        row = trial.fired(job, state=state, node="node-a", attempt=int(state == "running"), finished_at=now)
         return Decision(replace(job, next_fire=instant, due_at=instant), (row,))
 
     await trial.joined("node-a")
@@ -156,16 +157,19 @@ async def a_fire_is_recorded_once(trial: Trial) -> None:
 
 @store_check
 async def paused_and_parked_rest(trial: Trial) -> None:
-    """Paused and parked jobs are neither fired nor waited for, until they are active again."""
-    await trial.store.add([trial.job("paused", state="paused"), trial.job("parked", state="parked", reason="why")])
+    """Parked jobs, and paused ones without an end, are neither fired nor waited for until they are active again."""
+    paused = trial.job("paused", due=None, next_fire=trial.start, state="paused")
+    await trial.store.add([paused, trial.job("parked", state="parked", reason="why")])
     planner = trial.starting("node-a", following=3600 * SECOND)
     same(await trial.store.next_wakeup(), None, "they are not waited for")
     same(_started(await trial.fire_all(planner)), [], "they are not fired")
-    await trial.store.update(["paused", "parked"], lambda job, _now: replace(job, state="active", reason=None))
+    await trial.store.update(
+        ["paused", "parked"], lambda job, _now: replace(job, state="active", reason=None, due_at=trial.start)
+    )
     same(await trial.store.next_wakeup(), trial.start, "active again, they are waited for")
     same(sorted(_started(await trial.fire_all(planner))), ["parked", "paused"], "active again, they are fired")
     await trial.store.add([trial.job("active", due=1)])
-    await trial.store.update(["active"], lambda job, _now: replace(job, state="paused"))
+    await trial.store.update(["active"], lambda job, _now: replace(job, state="paused", due_at=None))
     await trial.pass_time(SECOND // 100)
     same(_started(await trial.fire_all(planner)), [], "a job paused before it is due is not fired")
 

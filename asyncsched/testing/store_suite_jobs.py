@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from asyncsched.clock import to_datetime
 from asyncsched.errors import JobExistsError
-from asyncsched.job import JobRecord, Policies
+from asyncsched.job import JobRecord, Policies, RetryRule, Tail
 from asyncsched.testing.store_suite_trial import SECOND, Check, Trial, ids, over, same, store_check
 from asyncsched.triggers import every
 
@@ -59,6 +59,17 @@ async def add_keeps_every_field(trial: Trial) -> None:
             priority=-5,
             keep_runs=None,
             keep_results=False,
+            retry=RetryRule(
+                max_attempts=9, delay=1, backoff=1.5, max_delay=2, jitter=False, on=("a.B",), give_up_on=("C",)
+            ),
+            pause_after_failures=3,
+            on_success="good",
+            on_failure="bad",
+            carry_result=True,
+            capture_logs=True,
+            limit="l",
+            limit_by="{x}",
+            limit_key="l:\u00fc",
         ),
         trigger=every(seconds=5).anchored(to_datetime(trial.start)),
         written=every(seconds=5),
@@ -71,9 +82,16 @@ async def add_keeps_every_field(trial: Trial) -> None:
         reason="a reason",
         paused_at=trial.start,
         skip_until=trial.start + 1,
+        failures=2,
+        carried=b"\x00\xff",
+        tail=Tail("run", 1, "skipped", "max_instances", trial.start - 9, trial.start - 8, None),
     )
     same(await trial.store.add([job]), [job], "add returns the row as stored")
     same(await trial.store.get(["rich"]), [job], "every field is read back as it was written")
+    plain = replace(job, failures=0, carried=None, tail=None, policies=Policies(), due_at=None)
+    (updated,) = await trial.store.update(["rich"], lambda _job, _now: plain)
+    same(updated, replace(plain, version=updated.version), "and every field can be changed")
+    same(await trial.store.get(["rich"]), [updated], "for good")
 
 
 @store_check

@@ -8,14 +8,9 @@ from msgspec.structs import replace
 from asyncsched.errors import JobNotFoundError
 from asyncsched.job import Policies
 from asyncsched.run import RunError
-from asyncsched.stores.base import Start
-from asyncsched.testing.store_suite_trial import SECOND, Check, Trial, ids, over, same, store_check
+from asyncsched.testing.store_suite_trial import SECOND, Check, Trial, ids, over, run_ids, same, store_check
 
 __all__ = ["RUN_CHECKS"]
-
-
-def _run_ids(starts: Sequence[Start]) -> list[str]:
-    return [start.run.id for start in starts]
 
 
 @store_check
@@ -61,7 +56,7 @@ async def pending_runs_wait_for_their_time(trial: Trial) -> None:
     same(await trial.store.next_wakeup(), trial.start + SECOND // 5, "it is waited for")
     same(await trial.store.start_pending("node-a", 10), [], "not before its time")
     await trial.pass_time(SECOND // 5)
-    same(_run_ids(await trial.store.start_pending("node-a", 10)), [run.id], "at its time, inclusive")
+    same(run_ids(await trial.store.start_pending("node-a", 10)), [run.id], "at its time, inclusive")
 
 
 @store_check
@@ -74,9 +69,9 @@ async def pending_runs_start_in_order(trial: Trial) -> None:
     runs = [trial.run(job_id, at=at) for job_id, at in wanted]
     await trial.store.enqueue([runs[3], runs[1], runs[4], runs[0], runs[2]])
     first = await trial.store.start_pending("node-a", 3)
-    same(_run_ids(first), ids(runs[:3]), "the first three")
+    same(run_ids(first), ids(runs[:3]), "the first three")
     same(await trial.store.start_pending("node-a", 0), [], "a limit of 0 starts nothing")
-    same(_run_ids(await trial.store.start_pending("node-a", 10)), ids(runs[3:]), "the rest")
+    same(run_ids(await trial.store.start_pending("node-a", 10)), ids(runs[3:]), "the rest")
 
 
 @store_check
@@ -86,13 +81,13 @@ async def pending_runs_need_a_slot(trial: Trial) -> None:
     runs = [trial.run("job", at=at) for at in (-4, -3, -2)]
     await trial.store.enqueue(runs)
     first = await trial.store.start_pending("node-a", 10)
-    same(_run_ids(first), ids(runs[:2]), "two slots, two starts")
+    same(run_ids(first), ids(runs[:2]), "two slots, two starts")
     same(await trial.store.start_pending("node-b", 10), [], "no slot, no start, on any node")
     same(await trial.store.next_wakeup(), None, "a run without a free slot is not waited for")
     done = await trial.store.finish([over(first[0].run, trial.start)])
     same((done.pending, len(done.finished)), (True, 0), "finish tells that something may start now")
     same(await trial.store.next_wakeup(), trial.start - 2, "with a free slot it is waited for again")
-    same(_run_ids(await trial.store.start_pending("node-b", 10)), [runs[2].id], "and starts")
+    same(run_ids(await trial.store.start_pending("node-b", 10)), [runs[2].id], "and starts")
 
 
 @store_check
@@ -126,7 +121,7 @@ async def fired_runs_take_slots(trial: Trial) -> None:
     await trial.store.enqueue([waiting])
     same(await trial.store.start_pending("node-a", 10), [], "the fired run holds the only slot")
     await trial.store.finish([over(run, trial.start)])
-    same(_run_ids(await trial.store.start_pending("node-a", 10)), [waiting.id], "its end frees it")
+    same(run_ids(await trial.store.start_pending("node-a", 10)), [waiting.id], "its end frees it")
 
 
 @store_check
@@ -224,7 +219,7 @@ async def parked_runs_wait(trial: Trial) -> None:
     same(await trial.store.get_run(run.id), run, "and stays as it is")
     await trial.store.update(["job"], lambda job, _now: replace(job, state="active", reason=None))
     same(await trial.store.next_wakeup(), trial.start - 1, "active again, it is waited for")
-    same(_run_ids(await trial.store.start_pending("node-a", 10)), [run.id], "and started")
+    same(run_ids(await trial.store.start_pending("node-a", 10)), [run.id], "and started")
 
 
 @store_check

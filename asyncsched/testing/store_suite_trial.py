@@ -13,18 +13,21 @@ from asyncsched._engine.plan import Decision, Planner
 from asyncsched.codec import Codec
 from asyncsched.job import JobRecord, Policies
 from asyncsched.run import RunRecord
-from asyncsched.stores.base import Fired, JobStore, Node, StoreContext
+from asyncsched.stores.base import Fired, JobStore, Node, Start, StoreContext
 
 __all__ = [
+    "AHEAD",
     "LEASE",
     "SECOND",
     "Check",
     "ManualClock",
     "OpenStore",
     "Trial",
+    "found",
     "give_up",
     "ids",
     "over",
+    "run_ids",
     "same",
     "store_check",
     "try_again",
@@ -33,6 +36,8 @@ __all__ = [
 SECOND: Final = 1_000_000
 LEASE: Final = SECOND // 5
 """One that a check waits for the end of."""
+AHEAD: Final = 3600 * SECOND
+"""Long after the end of every check."""
 
 _LONG_AGO: Final = 1_750_000_000 * SECOND
 
@@ -206,6 +211,19 @@ def try_again(_job: JobRecord | None, run: RunRecord, now: int) -> RunRecord:
 def ids(rows: Sequence[JobRecord] | Sequence[RunRecord]) -> list[str]:
     """Return the ids of rows."""
     return [row.id for row in rows]
+
+
+def run_ids(starts: Sequence[Start]) -> list[str]:
+    """Return the ids of the runs that were started."""
+    return [start.run.id for start in starts]
+
+
+async def found(trial: Trial, run_id: str) -> RunRecord:
+    """Return a run that has to be there."""
+    row = await trial.store.get_run(run_id)
+    if row is None:
+        raise AssertionError(f"the run {run_id!r} is gone; expected its row")
+    return row
 
 
 def same(found: object, expected: object, sentence: str) -> None:
