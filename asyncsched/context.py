@@ -132,11 +132,6 @@ class CurrentRun(Run[Any]):
         return decode_input(scope.run.input, scope.control.decode_result) if handed is None else handed.input
 
     @property
-    def parent_id(self) -> str | None:
-        """The id of the run whose end started this one, if one did."""
-        return self.record.parent
-
-    @property
     def last_result(self) -> Any:
         """The result of the job's last run that succeeded, if the job has ``carry_result=True``.
 
@@ -175,7 +170,8 @@ class CurrentRun(Run[Any]):
     def reschedule_at(self, when: datetime) -> None:
         """Have the job fire next at that instant, instead of what its trigger says; then the trigger goes on.
 
-        It is written together with the end of the attempt, whatever that is. The latest call wins.
+        It is written together with the end of the run, whatever that is; the latest call in its last
+        attempt counts. If the job's trigger is edited meanwhile, the edit counts instead.
 
         Args:
             when: the instant; a naive one is read in the scheduler's zone, and refused in a worker process.

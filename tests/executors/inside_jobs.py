@@ -202,3 +202,18 @@ def log_from_everywhere() -> None:
 
 def error_of(message: str) -> RunError:
     return RunError("ValueError", message)
+
+
+def reschedule_within_hour() -> None:
+    """Ten minutes later than the full hour, each full hour."""
+    run = current_run()
+    if not run.fire_time.minute:
+        run.reschedule_at(run.fire_time + timedelta(minutes=10))
+
+
+def give() -> dict[str, Colour]:
+    return {"colour": Colour.RED}
+
+
+def count_on() -> int:
+    return (current_run().last_result or 0) + 1
