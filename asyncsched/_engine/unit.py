@@ -217,6 +217,7 @@ class StoreUnit:
         if self._scope is not None:
             self._scope.cancel()
             await self._gone.wait()
+        self.loop.next_wakeup = None  # a closed store has no clock to compare it with
         self._shared.pool.release(self.recorder.abandon())
         await self._leave()
 

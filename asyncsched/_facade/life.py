@@ -1,7 +1,7 @@
 """What lasts from the making of a `Scheduler` to its end, over any number of starts and stops."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from types import ModuleType
 from typing import Any, Final, final
 
@@ -280,27 +280,27 @@ class Life:
     def health(self) -> Health:
         """Return how the scheduler is."""
         engine = self._engine
-        units = {} if engine is None else engine.units
+        units = {} if engine is None else dict(engine.units)  # asked from other threads as well
+        wakeups = {name: unit.loop.next_wakeup for name, unit in units.items()}
         stores = {
             name: StoreHealth(
                 available=unit.trouble.available,
                 error=unit.trouble.error,
-                next_wakeup=None if unit.loop.next_wakeup is None else to_datetime(unit.loop.next_wakeup),
+                next_wakeup=_moment(wakeups[name]),
             )
             for name, unit in units.items()
         }
-        wakeups = [(unit.loop.next_wakeup, unit.now_us) for unit in units.values()]
-        due = [to_datetime(at) for at, now_us in wakeups if at is not None and at <= now_us()]
+        due = [at for name, at in wakeups.items() if at is not None and at <= units[name].now_us()]
         return Health(
             state=self.state,
             alive=self.running and (engine is None or engine.host.error is None),
             error=None if engine is None or engine.host.error is None else repr(engine.host.error),
             node=None if engine is None else engine.node,
             stores=stores,
-            oldest_due=min(due, default=None),
+            oldest_due=_moment(min(due, default=None)),
             running_runs=0 if engine is None else len(engine.pool.active),
             unsettled_runs=0 if engine is None else engine.pool.held,
-            abandoned_threads=sum(executor.abandoned() for executor in self.parts.executors.values()),
+            abandoned_threads=sum(executor.abandoned() for executor in tuple(self.parts.executors.values())),
             loop_lag=timedelta(seconds=0 if engine is None else engine.watchdog.lag_s),
             longest_stall=timedelta(seconds=0 if engine is None else engine.watchdog.longest_s),
         )
@@ -349,6 +349,10 @@ def _check_home(home: tuple[int, object] | None) -> None:
         raise SchedulerStateError("the scheduler was started before a fork; start a new Scheduler in this process")
     if loop is not loop_identity():
         raise SchedulerStateError("the scheduler runs in another event loop; call it from the one that started it")
+
+
+def _moment(instant: int | None) -> datetime | None:
+    return None if instant is None else to_datetime(instant)
 
 
 async def _tell_nobody(_store: str, _tasks: Iterable[str]) -> None:

@@ -119,7 +119,7 @@ class ThreadExecutor:
                 return await reply.wait()
             except BaseException:
                 if not reply.done:
-                    self._abandoned.append(attempt)
+                    self._abandoned = [one for one in self._abandoned if not one.finished] + [attempt]
                     self._going_on[run_id] = anyio.Event()
                 raise
 
@@ -130,6 +130,5 @@ class ThreadExecutor:
             self._going_on.pop(run_id).set()
 
     def abandoned(self) -> int:
-        """Return how many cancelled attempts still run in their threads, of earlier starts too."""
-        self._abandoned = [attempt for attempt in self._abandoned if not attempt.finished]
-        return len(self._abandoned)
+        """Return how many cancelled attempts still run in their threads, of earlier starts too; from any thread."""
+        return sum(not attempt.finished for attempt in self._abandoned)
