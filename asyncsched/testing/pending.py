@@ -7,7 +7,7 @@ from asyncsched import events
 from asyncsched._engine.engine import Engine
 from asyncsched.context import scope_var
 from asyncsched.errors import SchedulerStateError
-from asyncsched.run import OVER_STATES, Run, RunRecord
+from asyncsched.run import Run, RunRecord
 from asyncsched.scheduler import Scheduler
 from asyncsched.testing.clock import VirtualClock
 from asyncsched.testing.inside import life_of, tapped
@@ -61,8 +61,7 @@ async def run_pending(scheduler: Scheduler) -> list[Run[Any]]:
         rows = [(store, await ends.row(store, run_id)) for store, run_id in ends.over]
     finally:
         ends.forget()
-    over = [(store, row) for store, row in rows if row is not None and row.state in OVER_STATES]
-    return [Run(record=row, store=store, _control=scheduler) for store, row in over]
+    return [Run(record=row, store=store, _control=scheduler) for store, row in rows if row is not None]
 
 
 @final

@@ -11,6 +11,7 @@ from asyncsched import (
     ConfigurationError,
     JobError,
     JobLost,
+    JobRemoved,
     JobRetrying,
     JobTimedOut,
     Retry,
@@ -93,15 +94,19 @@ async def test_a_run_is_lost_and_on_lost_decides(place: str, tmp_path: Path) -> 
     clock = VirtualClock()
     store = None if place == "memory" else f"sqlite:///{tmp_path}/jobs.db"
     async with scheduler(clock, store) as s, record_events(s) as log:
-        await s.add_job(deliver, after(60), id="fails", on_lost="fail", keep_runs=None)
-        await s.add_job(deliver, after(60), id="again", on_lost="retry")
+        await s.add_job(sync, every(days=1), id="alert")
+        await s.add_job(deliver, after(61), id="fails", on_lost="fail", on_failure="alert")
+        await s.add_job(deliver, after(61), id="again", on_lost="retry")
         with injected_failure(s, "tests:deliver", "lost", times=2) as failure:
-            await clock.advance(minutes=2)
+            await clock.advance(seconds=61)
         assert sorted(run.job_id for run in failure.attempts) == ["again", "fails"]
         assert await states(s, "fails") == ["lost"]
         [run] = await s.get_runs(job_id="again")
-        assert (run.state, run.attempt, run.result) == ("succeeded", 2, "delivered")
+        assert (run.state, run.attempt, run.result, run.started_at) == ("succeeded", 2, "delivered", clock.now())
+        [chained] = await s.get_runs(job_id="alert")
+        assert (chained.state, chained.cause) == ("succeeded", "chain")
         assert [event.job_id for event in log.of(JobLost)] == ["fails"]
+        assert sorted(event.job_id for event in log.of(JobRemoved)) == ["again", "fails"]
         assert len(log.of(CompletionRejected)) == 2
         assert s.health().running_runs == 0
 
