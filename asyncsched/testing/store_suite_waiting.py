@@ -73,9 +73,9 @@ async def retries_hold_their_slots(trial: Trial) -> None:
     same(counts, [(2, 1), (2, 1)], "one that is given back keeps its slot; unbound ones have none and wait for none")
 
 
-def _growing(trial: Trial, whole: RunRecord, part: RunRecord) -> Planner:
+def _growing(whole: RunRecord, part: RunRecord, following: int) -> Planner:
     def planner(job: JobRecord, _now: int, _running: int, _pending: int) -> Decision:
-        return Decision(replace(job, next_fire=trial.start - 1, due_at=trial.start - 1), (), (whole, part))
+        return Decision(replace(job, next_fire=following, due_at=following), (), (whole, part))
 
     return planner
 
@@ -83,26 +83,23 @@ def _growing(trial: Trial, whole: RunRecord, part: RunRecord) -> Planner:
 @store_check
 async def verdicts_grow(trial: Trial) -> None:
     """A longer verdict takes the place of its row, or is a row of its own where that was pruned."""
-    history = 3600 * SECOND
-    await trial.store.add([trial.job(due=-9, policies=Policies(keep_runs=None))])
-    fields = {"state": "skipped", "reason": "max_instances", "finished_at": trial.start - 2 * history}
-    first = trial.fired(trial.job(due=-9), **fields)
-    await trial.fire_all(trial.deciding(following=-5, **(fields | {"id": first.id})))
-    longer = replace(first, until=trial.start - 5, count=5)
-    part = replace(first, fire_time=trial.start - 5)
-    fired = await trial.fire_all(_growing(trial, longer, part))
+    long_ago, history = trial.start - 2 * AHEAD, AHEAD
+    fields = {"state": "skipped", "reason": "max_instances", "finished_at": long_ago}
+    job = trial.job(due=-2 * AHEAD, policies=Policies(keep_runs=None))
+    await trial.store.add([job])
+    first = trial.fired(job, **fields)
+    await trial.fire_all(trial.deciding(following=-AHEAD, **(fields | {"id": first.id})))
+    longer = replace(first, until=long_ago + 9, count=10)
+    part = replace(first, fire_time=long_ago + 9)
+    fired = await trial.fire_all(_growing(longer, part, trial.start - 1))
     same((list(fired.verdicts), len(fired.starts)), ([part], 0), "what is new of it is told")
     same(await trial.store.query_runs(), [longer], "the row is the longer one, and the only one")
-    same(
-        ids(await trial.store.query_runs(at=trial.start - 7)),
-        [first.id],
-        "it is found by an instant that it now covers",
-    )
+    same(ids(await trial.store.query_runs(at=long_ago + 5)), [first.id], "it is found by an instant that it now covers")
     same(await trial.store.prune(history, 9), 1, "it is pruned by its age")
-    longest = replace(longer, until=trial.start - 1, count=9, finished_at=trial.start)
-    await trial.fire_all(_growing(trial, longest, replace(part, fire_time=trial.start - 1)))
+    longest = replace(longer, until=trial.start - 1, count=None, finished_at=trial.start)
+    await trial.fire_all(_growing(longest, replace(part, fire_time=trial.start - 1), trial.start + AHEAD))
     same(await trial.store.query_runs(), [longest], "what was pruned is written again")
-    same(await trial.store.prune(history, 9), 0, "and is as old as it says")
+    same(await trial.store.prune(history, 9), 0, "and is as old as its end")
 
 
 async def _three_of_four(trial: Trial, *, node: str) -> list[RunRecord]:
