@@ -1,22 +1,26 @@
 """The PostgreSQL store: jobs in one schema of a database, for any number of nodes."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar, final
 
 import anyio.lowlevel
 
 from asyncsched._engine.bridge import loop_name
-from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.ending import Completer, LostPlanner
+from asyncsched._engine.limiting import LimitRow
 from asyncsched._engine.plan import Planner
 from asyncsched.errors import ConfigurationError, SchedulerStateError, SerializationError, StoreUnavailableError
 from asyncsched.job import JobRecord, JobState
 from asyncsched.run import RunRecord, RunState
+from asyncsched.stores import postgres_ends as ends
+from asyncsched.stores import postgres_enqueueing as asked
 from asyncsched.stores import postgres_firing as firing
 from asyncsched.stores import postgres_jobs as definitions
 from asyncsched.stores import postgres_ledger as ledger
+from asyncsched.stores import postgres_limits as limiting
 from asyncsched.stores import postgres_nodes as cluster
-from asyncsched.stores import postgres_runs as ends
+from asyncsched.stores import postgres_runs as waiting
 from asyncsched.stores.base import (
     NOTHING_FOREIGN,
     Acceptor,
@@ -30,13 +34,14 @@ from asyncsched.stores.base import (
     Recovered,
     Start,
     StoreContext,
+    Unique,
 )
 from asyncsched.stores.grouping import Grouped
 from asyncsched.stores.postgres_claims import Claims
 from asyncsched.stores.postgres_connections import Connections
 from asyncsched.stores.postgres_dsn import POOL_SIZE, SCHEMA, read_place
 from asyncsched.stores.postgres_faults import is_of_driver, translated
-from asyncsched.stores.postgres_schema import prepare
+from asyncsched.stores.postgres_schema import MIGRATED_ROWS, is_prepared, prepare
 from asyncsched.stores.postgres_session import Session
 from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.postgres_watch import Watch
@@ -70,7 +75,7 @@ class PostgresJobStore:
         self._session: Session | None = None
         self._claims = Claims()
         self._adds: Grouped[definitions.Plain, JobRecord] = Grouped(self._write_adds, _GROUP)
-        self._enqueues: Grouped[RunRecord, bool] = Grouped(self._write_enqueues, _GROUP)
+        self._enqueues: Grouped[RunRecord, RunRecord] = Grouped(self._write_enqueues, _GROUP)
 
     @property
     def persistent(self) -> bool:
@@ -107,7 +112,8 @@ class PostgresJobStore:
         connections = Connections(place.dsn, schema=place.schema, size=place.pool_size, label=place.label)
         try:
             await connections.open()
-            await connections.transact(lambda transaction: prepare(transaction, place.schema))
+            if not await connections.ask(lambda transaction: is_prepared(transaction, place.schema)):
+                await connections.transact(lambda transaction: prepare(transaction, place.schema), rows=MIGRATED_ROWS)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await connections.close()
@@ -256,37 +262,43 @@ class PostgresJobStore:
         """See `JobStore.start_pending`."""
         if limit < 1:
             return []
-        wanted = ends.Waiting(node, limit, accepts, foreign)
-        return await self._claims.remembering(self._transact(ends.start_pending, wanted))
+        wanted = waiting.Waiting(node, limit, accepts, foreign)
+        return await self._claims.remembering(self._transact(waiting.start_pending, wanted))
 
-    async def finish(self, runs: Sequence[RunRecord]) -> Finished:
+    async def finish(
+        self, runs: Sequence[RunRecord], complete: Completer | None = None, completing: Container[str] = ()
+    ) -> Finished:
         """See `JobStore.finish`."""
-        return await self._transact(ends.finish, runs)
+        wanted = frozenset(run.id for run in runs if complete is not None and run.id in completing)
+        return await self._transact(ends.finish, ends.Ends(runs, complete, wanted))
 
     # -- the ledger --------------------------------------------------------------------------
 
-    async def enqueue(self, runs: Sequence[RunRecord]) -> None:
-        """See `JobStore.enqueue`. Single runs of concurrent tasks are written together."""
+    async def enqueue(self, runs: Sequence[RunRecord], unique: Unique | None = None) -> list[RunRecord]:
+        """See `JobStore.enqueue`. Single plain runs of concurrent tasks are written together."""
+        if unique is not None:
+            return await self._transact(asked.enqueue_unique, runs, unique, rows=len(runs))
         if len(runs) == 1:
             await anyio.lowlevel.checkpoint_if_cancelled()
-            await self._enqueues.call(runs[0])
-            return
+            return [await self._enqueues.call(runs[0])]
+        return await self._transact(asked.enqueue_all, runs, rows=len(runs))
 
-        async def all_or_none(transaction: Transaction, session: Session) -> None:
-            for answer in await ends.enqueue(transaction, session, runs):
-                if isinstance(answer, Exception):
-                    raise answer
-
-        await self._transact(all_or_none, rows=len(runs))
-
-    async def _write_enqueues(self, runs: Sequence[RunRecord], answers: list[bool | Exception]) -> None:
+    async def _write_enqueues(self, runs: Sequence[RunRecord], answers: list[RunRecord | Exception]) -> None:
         try:
-            answers += await self._ask(ends.enqueue, runs, rows=len(runs))
+            answers += await self._ask(asked.enqueue, runs, rows=len(runs))
         except SerializationError:
             if len(runs) == 1:
                 raise
             for run in runs:
-                answers.append(await _alone(self._ask(ends.enqueue, [run])))
+                answers.append(await _alone(self._ask(asked.enqueue, [run])))
+
+    async def set_limits(self, limits: Sequence[LimitRow]) -> None:
+        """See `JobStore.set_limits`."""
+        await self._ask(limiting.set_limits, limits)
+
+    async def limits(self) -> list[LimitRow]:
+        """See `JobStore.limits`."""
+        return await self._ask(limiting.limits)
 
     async def get_run(self, run_id: str) -> RunRecord | None:
         """See `JobStore.get_run`."""
@@ -304,9 +316,13 @@ class PostgresJobStore:
         """See `JobStore.query_runs`."""
         return await self._ask(ledger.query_runs, job_id, state, since, at, limit, rows=limit)
 
-    async def cancel_pending(self, run_id: str) -> RunRecord | None:
+    async def around(self, job_id: str, at: int) -> list[RunRecord]:
+        """See `JobStore.around`."""
+        return await self._ask(ledger.around, job_id, at)
+
+    async def cancel_pending(self, run_id: str, complete: Completer | None = None) -> RunRecord | None:
         """See `JobStore.cancel_pending`."""
-        return await self._transact(ends.cancel_pending, run_id)
+        return await self._transact(ends.cancel_pending, run_id, complete)
 
     async def request_cancel(self, run_id: str) -> bool:
         """See `JobStore.request_cancel`."""
@@ -335,12 +351,12 @@ class PostgresJobStore:
         """See `JobStore.nodes`."""
         return await self._ask(cluster.nodes)
 
-    async def recover(self, planner: LostPlanner) -> Recovered:
+    async def recover(self, planner: LostPlanner, complete: Completer | None = None) -> Recovered:
         """See `JobStore.recover`."""
         dead, has_orphans = await self._ask(cluster.find_dead)
         if not dead and not has_orphans:
             return Recovered()
-        return await self._transact(cluster.recover, dead, planner)
+        return await self._transact(cluster.recover, dead, planner, complete)
 
     async def leave(self, node_id: str) -> None:
         """See `JobStore.leave`."""

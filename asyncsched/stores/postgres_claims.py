@@ -52,6 +52,5 @@ class Claims:
                 break
         self._left = [start for start in self._left if start.run.node == node]
         starts, self._left = self._left[:limit], self._left[limit:]
-        if not (starts or late.verdicts or late.parked or late.finished):
-            return None
-        return replace(late, starts=starts)
+        late = replace(late, starts=tuple(starts))
+        return None if late == Fired() else late

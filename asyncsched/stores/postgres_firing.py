@@ -8,71 +8,57 @@ it sees what others had committed by then, so that ``max_instances`` is exact.
 
 # ruff: noqa: S608 - statements are joined from constants of this package, and every value is bound
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import asyncpg
 
 from asyncsched._engine.plan import Planner
 from asyncsched.errors import SerializationError
+from asyncsched.run import RunRecord
 from asyncsched.stores.base import Fired, Foreign
 from asyncsched.stores.postgres_faults import translated
-from asyncsched.stores.postgres_hints import LEVELS
-from asyncsched.stores.postgres_rows import delete_ended, park, write_claim
-from asyncsched.stores.postgres_session import NOW, STATE, Session
+from asyncsched.stores.postgres_hints import IS_DUE_SOME_TIME, LEVELS, hint_all
+from asyncsched.stores.postgres_limits import first_queued
+from asyncsched.stores.postgres_rows import delete_ended, lengthen, park, write_claim
+from asyncsched.stores.postgres_session import NOW, RUN, STATE, Session
 from asyncsched.stores.postgres_transaction import Transaction
-from asyncsched.stores.sql_firing import Planned, Stored, decide, fired, remembered
+from asyncsched.stores.postgres_waiting import HAS_QUEUED, HOLDS_SLOT, IS_UNLIMITED, WAITING_LEVELS, with_foreign
+from asyncsched.stores.sql_firing import Live, Planned, Stored, decide, fired, remembered
 
-__all__ = ["WAITING_LEVELS", "Claim", "fire_due", "next_wakeup", "read_clock", "with_foreign"]
-
-WAITING_LEVELS: Final = (
-    "waiting(priority) AS ("
-    "(SELECT r.priority FROM SCHEMA.runs r WHERE r.state = 'pending' ORDER BY r.priority DESC LIMIT 1) UNION ALL "
-    "SELECT (SELECT r.priority FROM SCHEMA.runs r WHERE r.state = 'pending' "
-    "AND r.priority < waiting.priority ORDER BY r.priority DESC LIMIT 1) FROM waiting WHERE waiting.priority IS NOT NULL)"
-)
-# The jobs whose slots are taken are as many as runs are running at most; they are looked up once.
-_HAS_SLOT: Final = (
-    "r.job_id NOT IN (SELECT q.job_id FROM SCHEMA.runs q WHERE q.state = 'running' GROUP BY q.job_id "
-    "HAVING count(*) >= (SELECT j.slots FROM SCHEMA.jobs j WHERE j.id = q.job_id)) "
-    # A scalar, looked up for each run: an EXISTS may be planned as a join with all the jobs there are.
-    "AND NOT coalesce((SELECT p.state = 'parked'{foreign} FROM SCHEMA.jobs p WHERE p.id = r.job_id LIMIT 1), false)"
-)
-_FOREIGN_RUN: Final = " OR p.task = ANY({tasks}::text[]) OR p.executor = ANY({executors}::text[])"
-_FOREIGN_JOB: Final = (
-    " AND coalesce(j.task, '') <> ALL({tasks}::text[]) AND coalesce(j.executor, '') <> ALL({executors}::text[])"
-)
+__all__ = ["Claim", "fire_due", "next_wakeup", "read_clock"]
 
 _NEXT: Final = (
-    f"WITH RECURSIVE {LEVELS}, {WAITING_LEVELS} SELECT {NOW}, "
+    f"WITH RECURSIVE {LEVELS}, {WAITING_LEVELS} SELECT {NOW}, {HAS_QUEUED}, "
     "(SELECT min(d.due_at) FROM level CROSS JOIN LATERAL (SELECT j.due_at FROM SCHEMA.jobs j "
-    "WHERE j.state = 'active' AND j.due_at IS NOT NULL AND j.priority = level.priority{foreign_job} "
+    f"WHERE {IS_DUE_SOME_TIME} AND j.priority = level.priority{{foreign_job}} "
     "ORDER BY j.due_at LIMIT 1) d), "
     "(SELECT min(d.scheduled_time) FROM waiting CROSS JOIN LATERAL (SELECT r.scheduled_time FROM SCHEMA.runs r "
-    "WHERE r.state = 'pending' AND r.priority = waiting.priority AND {has_slot} ORDER BY r.scheduled_time LIMIT 1) d)"
+    f"WHERE {IS_UNLIMITED} AND r.priority = waiting.priority AND {{has_slot}} ORDER BY r.scheduled_time LIMIT 1) d)"
 )
 _DUE: Final = (
     f"WITH RECURSIVE present AS MATERIALIZED (SELECT {NOW} AS now), {LEVELS} "
     "SELECT present.now, due.* FROM present CROSS JOIN level CROSS JOIN LATERAL ("
-    f"SELECT {STATE} FROM SCHEMA.jobs j WHERE j.state = 'active' AND j.due_at IS NOT NULL "
+    f"SELECT {STATE} FROM SCHEMA.jobs j WHERE {IS_DUE_SOME_TIME} "
     "AND j.priority = level.priority AND j.due_at <= present.now{foreign_job} "
     "ORDER BY j.due_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) due LIMIT $2"
 )
 _LIVE: Final = (
-    "SELECT job_id, count(*) FILTER (WHERE state = 'running'), count(*) FILTER (WHERE state = 'pending') "
+    f"SELECT job_id, count(*) FILTER (WHERE {HOLDS_SLOT}), "
+    "count(*) FILTER (WHERE state = 'pending' AND attempt = 0 AND NOT unbound), count(*) FILTER (WHERE unbound) "
     "FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND state IN ('running', 'pending') GROUP BY job_id"
 )
-
-
-def with_foreign(statement: str, foreign: Foreign, first: int) -> tuple[str, tuple[Sequence[str], ...]]:
-    """Return a statement that passes over what is foreign, and its parameters from that number on."""
-    if not (foreign.tasks or foreign.executors):
-        return statement.replace("{has_slot}", _HAS_SLOT).replace("{foreign}", "").replace("{foreign_job}", ""), ()
-    marks = {"tasks": f"${first}", "executors": f"${first + 1}"}
-    filled = statement.replace("{has_slot}", _HAS_SLOT).replace("{foreign}", _FOREIGN_RUN.format(**marks))
-    return filled.replace("{foreign_job}", _FOREIGN_JOB.format(**marks)), (foreign.tasks, foreign.executors)
-
-
+_LONGEST: Final = (
+    "SELECT had.* FROM unnest($1::text[], $2::bigint[]) AS k(job_id, count) CROSS JOIN LATERAL ("
+    "SELECT r.id, r.state FROM SCHEMA.runs r WHERE r.job_id = k.job_id AND r.state IN ('running', 'pending') "
+    "AND (r.state = 'running' OR r.attempt > 0) AND NOT r.unbound AND (r.state = 'pending' OR r.cancel_asked IS NOT TRUE) "
+    "ORDER BY r.started_at, r.number LIMIT k.count FOR UPDATE) had"
+)
+_ASK: Final = "UPDATE SCHEMA.runs SET cancel_asked = true WHERE id = ANY($1::text[])"
+_CANCEL: Final = (
+    "UPDATE SCHEMA.runs r SET state = 'cancelled', finished_at = $1, reason = 'cancel_running' "
+    f"WHERE r.id = ANY($2::text[]) RETURNING {RUN}"
+)
 _PROOF: Final = "SELECT EXISTS (SELECT 1 FROM SCHEMA.runs WHERE id = $1)"
 
 
@@ -85,7 +71,8 @@ async def next_wakeup(transaction: Transaction, session: Session, foreign: Forei
     found = await transaction.row(statement, session.moved_clock, *names)
     assert found is not None  # noqa: S101 - it has one row
     session.note_now(found[0])
-    return min((instant for instant in found[1:] if instant is not None), default=None)
+    queued = await first_queued(transaction, foreign) if found[1] else None
+    return min((instant for instant in (queued, *found[2:]) if instant is not None), default=None)
 
 
 async def read_clock(transaction: Transaction, session: Session) -> int:
@@ -125,7 +112,7 @@ async def fire_due(transaction: Transaction, session: Session, claim: Claim, *, 
     found = await session.load(transaction, [row[1:] for row in rows])
     found.sort(key=lambda stored: (-stored.job.policies.priority, stored.job.due_at or 0))
     counted = await transaction.rows(_LIVE, [stored.job.id for stored in found])
-    live = {job_id: (running, pending) for job_id, running, pending in counted}
+    live = {row[0]: Live(*row[1:]) for row in counted}
     planned, parked = decide(found, live, now, claim.planner)
     if one_by_one:
         planned = await _write_one_by_one(transaction, session, planned, parked)
@@ -133,6 +120,8 @@ async def fire_due(transaction: Transaction, session: Session, claim: Claim, *, 
         await _write(transaction, session, planned)
     if parked:
         await park(transaction, {stored.number: reason for stored, reason in parked})
+    wanted = {plan.stored.job.id: plan.decision.cancel for plan in planned if plan.decision.cancel}
+    cancelling, cancelled = await _make_room(transaction, session, wanted, now) if wanted else ([], [])
     ending = [plan.stored.job.id for plan in planned if plan.is_ending]
     if ending:
         gone = await delete_ended(transaction, ending)
@@ -142,7 +131,7 @@ async def fire_due(transaction: Transaction, session: Session, claim: Claim, *, 
     for stored in remembered(planned):
         session.remember(stored)
         session.touched.add(stored.job.id)
-    return fired(claim.node, planned, parked)
+    return fired(claim.node, planned, parked, cancelling, cancelled)
 
 
 async def _write(transaction: Transaction, session: Session, planned: Sequence[Planned]) -> None:
@@ -150,6 +139,9 @@ async def _write(transaction: Transaction, session: Session, planned: Sequence[P
     changes = [(plan.stored, plan.decision.job) for plan in planned]
     runs = [run for plan in planned for run in plan.decision.runs]
     await write_claim(transaction, session, changes, runs, priorities)
+    longer = [plan.decision.longer[0] for plan in planned if plan.decision.longer is not None]
+    if longer:
+        await lengthen(transaction, session, longer, priorities)
 
 
 async def _write_one_by_one(
@@ -170,3 +162,17 @@ async def _write_one_by_one(
             written.append(plan)
         await transaction.run("RELEASE one")
     return written
+
+
+async def _make_room(
+    transaction: Transaction, session: Session, wanted: Mapping[str, int], now: int
+) -> tuple[list[str], list[RunRecord]]:
+    """Ask the longest running runs of jobs to cancel; return their ids, and those that only waited and are over."""
+    found = await transaction.rows(_LONGEST, list(wanted), list(wanted.values()))
+    asked = [run_id for run_id, state in found if state == "running"]
+    waiting = [run_id for run_id, state in found if state == "pending"]
+    if asked:
+        await transaction.write(_ASK, asked)
+        await hint_all(transaction, session)
+    rows = await transaction.rows(_CANCEL, now, waiting) if waiting else []
+    return asked, [session.runs.read_anyhow(row) for row in rows]

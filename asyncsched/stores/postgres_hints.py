@@ -8,26 +8,29 @@ regular look of every node.
 # ruff: noqa: S608 - statements are joined from constants of this package, and every value is bound
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from asyncsched.job import JobRecord
 from asyncsched.stores.postgres_session import Session
 from asyncsched.stores.postgres_transaction import Transaction
 
-__all__ = ["EARLIEST", "LEVELS", "cancel_hint", "hint_due", "hint_if"]
+__all__ = ["EARLIEST", "IS_DUE_SOME_TIME", "LEVELS", "hint_all", "hint_due", "hint_if", "hint_where"]
+
+IS_DUE_SOME_TIME: Final = "j.state IN ('active', 'paused') AND j.due_at IS NOT NULL"
+"""Of a job: whether it is among those that the index of due ones holds."""
 
 LEVELS: Final = (
     "level(priority) AS ("
-    "(SELECT j.priority FROM SCHEMA.jobs j WHERE j.state = 'active' AND j.due_at IS NOT NULL "
+    f"(SELECT j.priority FROM SCHEMA.jobs j WHERE {IS_DUE_SOME_TIME} "
     "ORDER BY j.priority DESC LIMIT 1) UNION ALL "
-    "SELECT (SELECT j.priority FROM SCHEMA.jobs j WHERE j.state = 'active' AND j.due_at IS NOT NULL "
+    f"SELECT (SELECT j.priority FROM SCHEMA.jobs j WHERE {IS_DUE_SOME_TIME} "
     "AND j.priority < level.priority ORDER BY j.priority DESC LIMIT 1) FROM level WHERE level.priority IS NOT NULL)"
 )
 """The priorities that occur among the jobs that will be due, largest first: one seek of the index for each."""
 
 EARLIEST: Final = (
     f"(WITH RECURSIVE {LEVELS} SELECT min(first.due_at) FROM level CROSS JOIN LATERAL "
-    "(SELECT j.due_at FROM SCHEMA.jobs j WHERE j.state = 'active' AND j.due_at IS NOT NULL "
+    f"(SELECT j.due_at FROM SCHEMA.jobs j WHERE {IS_DUE_SOME_TIME} "
     "AND j.priority = level.priority ORDER BY j.due_at LIMIT 1) first)"
 )
 """When the first job is due, as of the beginning of the statement."""
@@ -59,6 +62,11 @@ async def hint_due(transaction: Transaction, session: Session, instants: Iterabl
         await transaction.rows(_NOTIFY_IF_EARLIER, *_sender(transaction, session), due)
 
 
-async def cancel_hint(transaction: Transaction, session: Session) -> None:
-    """Tell the others that a run is to be cancelled."""
+async def hint_all(transaction: Transaction, session: Session) -> None:
+    """Tell the others that there is something to do: a run to be cancelled, or one that may start now."""
     await transaction.rows(_NOTIFY, *_sender(transaction, session))
+
+
+async def hint_where(transaction: Transaction, session: Session, condition: str, *values: Any) -> None:
+    """Tell the others if a condition holds; its parameters are numbered from 4 on."""
+    await transaction.rows(f"{_NOTIFY} AND {condition}", *_sender(transaction, session), *values)

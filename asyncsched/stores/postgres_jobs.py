@@ -26,8 +26,8 @@ _CHUNK: Final = 2000
 # Parameters: number, stamp, the state, and the definition.
 _TYPES: Final = (
     "bigint[]", "bigint[]", "text[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]", "bigint[]",
-    "bigint[]", "bigint[]", "text[]", "text[]", "bigint[]", "bigint[]", "text[]", "text[]", "text[]", "bytea[]",
-    "bytea[]", "bytea[]", "bytea[]", "text[]", "bytea[]", "bigint[]",
+    "bigint[]", "bigint[]", "text[]", "text[]", "bigint[]", "bigint[]", "bigint[]", "bytea[]", "text[]", "text[]",
+    "text[]", "text[]", "bytea[]", "bytea[]", "bytea[]", "bytea[]", "text[]", "bytea[]", "bigint[]",
 )  # fmt: skip
 _WIDTH: Final = len(_TYPES)
 _DEFINED: Final = ("name", "trigger", "written", "policies", "arguments", "tags", "metadata", "added_at")
@@ -130,7 +130,7 @@ async def add(
     earliest: int | None = None
     left = list(jobs)
     while left:
-        stored = {} if merge is None else await session.jobs(transaction, [job.id for job in left], lock=True)
+        stored = {} if merge is None else await session.jobs(transaction, [job.id for job in left], "UPDATE")
         wanted, merges = merged(left, stored, merge)
         plain = [Plain(job, session.new_stamp()) for job in wanted.values()]
         added, due = await _insert(transaction, session, plain)
@@ -160,7 +160,7 @@ async def add(
 
 async def update(transaction: Transaction, session: Session, job_ids: Sequence[str], change: Change) -> list[JobRecord]:
     """See `JobStore.update`."""
-    stored = await session.jobs(transaction, job_ids, lock=True)
+    stored = await session.jobs(transaction, job_ids, "UPDATE")
     now = await read_clock(transaction, session)
     found = [stored[job_id] for job_id in dict.fromkeys(job_ids) if job_id in stored]
     changes = [(before, replace(change(before.job, now), version=before.job.version + 1)) for before in found]

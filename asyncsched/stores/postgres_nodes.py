@@ -8,11 +8,13 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from asyncsched._engine.ending import LostPlanner
+from asyncsched._engine.ending import Completer, LostPlanner
 from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
 from asyncsched.stores.base import KnownNode, Node, Recovered
+from asyncsched.stores.postgres_ends import complete_all
 from asyncsched.stores.postgres_firing import read_clock
+from asyncsched.stores.postgres_limits import hint_freed
 from asyncsched.stores.postgres_rows import delete_finished, written_over
 from asyncsched.stores.postgres_session import NOW, RUN, Session, Stored, transposed
 from asyncsched.stores.postgres_transaction import Transaction
@@ -53,7 +55,11 @@ _GIVE_UP: Final = (
     "FOR UPDATE OF n SKIP LOCKED)"
 )
 # Also those of a node that had been given up before it claimed them: nobody else would.
-_ORPHANS: Final = f"SELECT {RUN}, r.cancel_asked FROM SCHEMA.runs r WHERE {_IS_ORPHAN} FOR UPDATE SKIP LOCKED"
+_ORPHANED_JOBS: Final = f"SELECT DISTINCT r.job_id FROM SCHEMA.runs r WHERE {_IS_ORPHAN}"
+_ORPHANS: Final = (
+    f"SELECT {RUN}, r.cancel_asked FROM SCHEMA.runs r WHERE {_IS_ORPHAN} "
+    "AND r.job_id = ANY($1::text[]) FOR UPDATE SKIP LOCKED"
+)
 _RECOVER: Final = written_over(
     "runs",
     "id",
@@ -134,20 +140,32 @@ async def find_dead(transaction: Transaction, session: Session) -> tuple[list[tu
 
 
 async def recover(
-    transaction: Transaction, session: Session, dead: Sequence[tuple[str, int]], planner: LostPlanner
+    transaction: Transaction,
+    session: Session,
+    dead: Sequence[tuple[str, int]],
+    planner: LostPlanner,
+    complete: Completer | None = None,
 ) -> Recovered:
-    """Give these nodes up, and take over what is nobody's."""
+    """Give these nodes up, and take over what is nobody's; the jobs are locked before the runs, as in `finish`."""
     if dead:
         await transaction.write(_GIVE_UP, *transposed(dead, 2))
-    rows = await transaction.rows(_ORPHANS)
+    job_ids = [row[0] for row in await transaction.rows(_ORPHANED_JOBS)]
+    if not job_ids:
+        return Recovered()
+    jobs = await session.jobs(transaction, job_ids, None if complete is None else "NO KEY UPDATE")
+    rows = await transaction.rows(_ORPHANS, job_ids)
     if not rows:
         return Recovered()
     now = await read_clock(transaction, session)
-    jobs = await session.jobs(transaction, list({row[1] for row in rows}))
     runs = [_replanned(jobs, planner, session.runs.read_anyhow(row), now, is_cancelled=bool(row[-1])) for row in rows]
     values = [_values(session, run, _job_of(jobs, run.job_id)) for run in runs]
     await transaction.write(_RECOVER, *transposed(values, 12))
-    return Recovered(runs=runs, finished=await delete_finished(transaction, list({run.job_id for run in runs})))
+    stranded: list[RunRecord] = []
+    if complete is not None:
+        stranded = await complete_all(transaction, session, jobs, [(run, now) for run in runs], complete)
+    gone = await delete_finished(transaction, list({run.job_id for run in runs}))
+    await hint_freed(transaction, session, runs)
+    return Recovered(runs=runs, finished=gone, stranded=stranded)
 
 
 def _job_of(jobs: dict[str, Stored], job_id: str) -> JobRecord | None:

@@ -11,13 +11,17 @@ from asyncsched.stores.postgres_session import Session, Stored, columns, transpo
 from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.sql import FRESH_RUN_COLUMNS, RUN_COLUMNS, Row, is_fresh, same_definition, slots_of, storable
 from asyncsched.stores.sql_changes import require_whole, same_state
+from asyncsched.stores.sql_jobs import tail_text
 
 __all__ = [
+    "FRESH_TYPES",
     "RUN_TYPES",
     "delete_ended",
     "delete_finished",
     "delete_jobs",
+    "fresh_values",
     "insert_runs",
+    "lengthen",
     "park",
     "run_values",
     "unnested",
@@ -26,12 +30,13 @@ __all__ = [
     "written_over",
 ]
 
-_FRESH_TYPES: Final = (
+FRESH_TYPES: Final = (
     "text[], text[], bigint[], bigint[], bigint[], text[], text[], bigint[], bigint[], text[], bigint[], bigint[]"
 )
 RUN_TYPES: Final = (
     "text[], text[], bigint[], bigint[], bigint[], text[], text[], bigint[], bigint[], text[], bigint[], bigint[], "
-    "bigint[], bigint[], text[], bytea[], bytea[], bytea[], bytea[], bigint[]"
+    "bigint[], bigint[], text[], bytea[], bytea[], bytea[], bytea[], bigint[], text[], text[], boolean[], text[], "
+    "bytea[], text[], bigint[]"
 )
 _FRESH_WIDTH: Final = len(FRESH_RUN_COLUMNS) + 1
 _WIDTH: Final = len(RUN_COLUMNS) + 1
@@ -43,10 +48,14 @@ def unnested(types: str, first: int = 1) -> str:
 
 
 _INSERT_FRESH: Final = (
-    f"INSERT INTO SCHEMA.runs ({columns(FRESH_RUN_COLUMNS)}, priority) SELECT * FROM {unnested(_FRESH_TYPES)}"
+    f"INSERT INTO SCHEMA.runs ({columns(FRESH_RUN_COLUMNS)}, priority) SELECT * FROM {unnested(FRESH_TYPES)}"
 )
 _INSERT: Final = f"INSERT INTO SCHEMA.runs ({columns(RUN_COLUMNS)}, priority) SELECT * FROM {unnested(RUN_TYPES)}"
 _UNLESS_KNOWN: Final = " ON CONFLICT (id) DO NOTHING"
+# A whole row, as the one that it replaces may have been pruned.
+_LENGTHEN: Final = f"{_INSERT} ON CONFLICT (id) DO UPDATE SET " + ", ".join(
+    f'"{name}" = excluded."{name}"' for name in RUN_COLUMNS[1:]
+)
 
 
 def written_over(table: str, key: str, names: Sequence[str], types: str, first: int = 1) -> str:
@@ -91,9 +100,11 @@ _CLAIM: Final = (
 _UPDATE_STATE: Final = written_over(
     "jobs",
     "number",
-    (*_TIMES, "revision", "version", "state", "reason", "paused_at", "skip_until"),
-    f"{_FOUR}, bigint[], bigint[], text[], text[], bigint[], bigint[]",
+    (*_TIMES, "revision", "version", "state", "reason", "paused_at", "skip_until", "failures", "tail"),
+    f"{_FOUR}, bigint[], bigint[], text[], text[], bigint[], bigint[], bigint[], text[]",
 )
+# Apart, as it may be long, and fires never change it.
+_UPDATE_CARRIED: Final = written_over("jobs", "number", ("number", "carried"), "bigint[], bytea[]")
 _UPDATE_DEFINITION: Final = (
     "WITH state AS (UPDATE SCHEMA.jobs SET stamp = $2, priority = $3, slots = $4, keep_runs = $5, task = $6, "
     "executor = $8 WHERE number = $1), "
@@ -151,6 +162,11 @@ def run_values(rows: Sequence[Row]) -> list[Sequence[Any]]:
     return transposed(rows, _WIDTH)
 
 
+def fresh_values(rows: Sequence[Row]) -> list[Sequence[Any]]:
+    """Return rows of `FRESH_RUN_COLUMNS` and the priority, as the values of an insert."""
+    return transposed(rows, _FRESH_WIDTH)
+
+
 async def insert_runs(
     transaction: Transaction,
     session: Session,
@@ -174,6 +190,14 @@ async def insert_runs(
         await transaction.write(_INSERT_FRESH + suffix, *transposed(fresh, _FRESH_WIDTH))
     if others:
         await transaction.write(_INSERT + suffix, *transposed(others, _WIDTH))
+
+
+async def lengthen(
+    transaction: Transaction, session: Session, runs: Sequence[RunRecord], priorities: Mapping[str, int]
+) -> None:
+    """Write verdicts that stand for more instants than before over their rows."""
+    rows = [(*session.runs.row(run), priorities.get(run.job_id, 0)) for run in runs]
+    await transaction.write(_LENGTHEN, *run_values(rows))
 
 
 async def write_claim(
@@ -204,17 +228,22 @@ async def write_jobs(transaction: Transaction, session: Session, changes: Sequen
     """
     instants: list[Row] = []
     states: list[Row] = []
+    carried: list[Row] = []
     for found, job in changes:
         times = found.number, job.next_fire, job.due_at, job.last_fire
         if found.readable and same_state(found.job, job):
             instants.append(times)
         else:
-            reason = storable(job.reason)
-            states.append((*times, job.revision, job.version, job.state, reason, job.paused_at, job.skip_until))
+            about = job.revision, job.version, job.state, storable(job.reason), job.paused_at, job.skip_until
+            states.append((*times, *about, job.failures, tail_text(job.tail)))
+            if job.carried != found.job.carried:
+                carried.append((found.number, job.carried))
     if instants:
         await transaction.write(_UPDATE_INSTANTS, *transposed(instants, 4))
     if states:
-        await transaction.write(_UPDATE_STATE, *transposed(states, 10))
+        await transaction.write(_UPDATE_STATE, *transposed(states, 12))
+    if carried:
+        await transaction.write(_UPDATE_CARRIED, *transposed(carried, 2))
     for found, job in changes:
         if not same_definition(found.job, job):
             await _redefine(transaction, session, found, job)

@@ -15,13 +15,16 @@ from typing import Final
 from asyncsched.errors import StoreSchemaError
 from asyncsched.stores.postgres_transaction import Transaction
 
-__all__ = ["LATEST", "prepare"]
+__all__ = ["LATEST", "MIGRATED_ROWS", "is_prepared", "prepare"]
 
-LATEST: Final = 1
+LATEST: Final = 2
 """The version of the tables that this code works with."""
 
+MIGRATED_ROWS: Final = 1_000_000
+"""How many rows a migration is given the time for: indexes are made anew."""
+
 _VERSION_TABLE: Final = "asyncsched_schema"
-_TABLES: Final = ("jobs", "definitions", "runs", "nodes")
+_TABLES: Final = ("jobs", "definitions", "runs", "nodes", "limits", "buckets")
 _HAS_SCHEMA: Final = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)"
 _HAS: Final = (
     "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -30,14 +33,21 @@ _HAS: Final = (
 _LOCK: Final = "SELECT pg_advisory_xact_lock($1)"
 
 
+async def is_prepared(transaction: Transaction, schema: str) -> bool:
+    """Tell whether the tables are of the latest version, as nearly always.
+
+    Raises:
+        StoreSchemaError: they are of a newer version, or belong to someone else.
+    """
+    return await _version(transaction, schema) == LATEST
+
+
 async def prepare(transaction: Transaction, schema: str) -> None:
     """Bring the tables to the latest version, if they are ours or there is room for them.
 
     Raises:
         StoreSchemaError: they are of a newer version, or belong to someone else; nothing was changed.
     """
-    if await _version(transaction, schema) == LATEST:  # without the lock, as nearly always
-        return
     await transaction.rows(_LOCK, int.from_bytes(blake2b(schema.encode(), digest_size=8).digest(), signed=True))
     version = await _version(transaction, schema)
     if version == LATEST:

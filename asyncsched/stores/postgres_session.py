@@ -8,7 +8,7 @@ Operations run in the driver's event loop, one after the other where they touch 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 from asyncsched.clock import SystemClock
 from asyncsched.errors import SerializationError
@@ -54,7 +54,6 @@ _JOBS: Final = f"SELECT {STATE} FROM SCHEMA.jobs j WHERE j.id = ANY($1::text[])"
 _NUMBERS: Final = "SELECT number FROM SCHEMA.jobs WHERE number = ANY($1::bigint[])"
 _BLOCK: Final = 256
 _BLOCKS: Final = "SELECT nextval('SCHEMA.job_blocks') FROM generate_series(1, $1::integer)"
-_LOCK: Final = " ORDER BY j.number FOR UPDATE"
 
 
 def transposed(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
@@ -86,6 +85,8 @@ class Session:
         """Ids of jobs whose ledger grew since it was last pruned."""
         self.swept = False
         """Whether the ledger that was found at opening has been looked through for what to prune."""
+        self.has_charged = False
+        """Whether starts were written down against a rate since the full ones were last removed."""
         self._decoded: dict[int, JobRecord] = {}
         self._numbers: deque[int] = deque()
         self._virtual = context.virtual_time
@@ -123,9 +124,12 @@ class Session:
         digest = blake2b(self.new_run_id().encode(), digest_size=8).digest()
         return int.from_bytes(digest) >> 1
 
-    async def jobs(self, transaction: Transaction, job_ids: Sequence[str], *, lock: bool = False) -> dict[str, Stored]:
-        """Return these jobs by id; those that are not there are left out."""
-        rows = await transaction.rows(_JOBS + _LOCK if lock else _JOBS, storable_only(job_ids))
+    async def jobs(
+        self, transaction: Transaction, job_ids: Sequence[str], lock: Literal["UPDATE", "NO KEY UPDATE"] | None = None
+    ) -> dict[str, Stored]:
+        """Return these jobs by id, locked as is said; those that are not there are left out."""
+        statement = _JOBS if lock is None else f"{_JOBS} ORDER BY j.number FOR {lock}"
+        rows = await transaction.rows(statement, storable_only(job_ids))
         return {stored.job.id: stored for stored in await self.load(transaction, rows)}
 
     async def load(self, transaction: Transaction, rows: Sequence[Row]) -> list[Stored]:

@@ -10,6 +10,7 @@ __all__ = ["Proof", "Transaction"]
 Proof: TypeAlias = tuple[str, tuple[Any, ...]]
 
 _COUNTED: Final = "WITH written AS (STATEMENT RETURNING 1) SELECT count(*), pg_current_xact_id()::text FROM written"
+_NAMED: Final = "WITH written AS (STATEMENT RETURNING id) SELECT array_agg(id), pg_current_xact_id()::text FROM written"
 
 
 @final
@@ -64,3 +65,10 @@ class Transaction:
         self.xid = found[1]
         count: int = found[0]
         return count
+
+    async def write_named(self, statement: str, *values: Any) -> set[str]:
+        """Do the same; return the ids of the rows that it wrote."""
+        found = await self.row(_NAMED.replace("STATEMENT", statement), *values)
+        assert found is not None  # noqa: S101 - an aggregate has one row
+        self.xid = found[1]
+        return set(found[0] or ())
