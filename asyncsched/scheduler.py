@@ -128,7 +128,7 @@ class Scheduler(HookCalls):
         return self._life.state
 
     def health(self) -> Health:
-        """Return how the scheduler is, truthfully, as far as this node knows."""
+        """Return how the scheduler is, truthfully, as far as this node knows; from any thread."""
         return self._life.health()
 
     async def run_forever(self) -> None:

@@ -14,8 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from asyncsched import RunFailed, Scheduler, every, task
-from asyncsched.errors import Snooze
+from asyncsched import Retry, RunFailed, Scheduler, Snooze, every, task
 from asyncsched.integrations.otel import TracingMiddleware
 from asyncsched.testing import VirtualClock
 
@@ -160,6 +159,16 @@ async def test_an_attempt_that_is_cut_short_ends_its_span(
     for span in ended.values():
         assert attributes_of(span)["run.outcome"] == "cancelled"
         assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "cancelled")
+
+
+async def test_attempts_of_a_run_have_its_id_in_common(provider: TracerProvider, spans: InMemorySpanExporter) -> None:
+    clock = VirtualClock()
+    async with traced(provider, clock) as s:
+        await s.add_job(failing, every(minutes=1), id="a", retry=Retry(max_attempts=2, delay=5, jitter=False))
+        await clock.advance(seconds=65)
+        (run,) = await s.get_runs(job_id="a")
+    told = [attributes_of(span) for span in spans.get_finished_spans()]
+    assert [(of["run.id"], of["run.attempt"], of["run.lag"]) for of in told] == [(run.id, 1, 0), (run.id, 2, 0)]
 
 
 async def test_a_run_that_is_put_off_is_no_error(provider: TracerProvider, spans: InMemorySpanExporter) -> None:

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
-from asyncsched import ConfigurationError, JobError, RunFailed, Scheduler, after, every, task
+from asyncsched import ConfigurationError, JobError, Retry, RunFailed, Scheduler, after, current_run, every, task
 from asyncsched.integrations import prometheus
 from asyncsched.integrations.prometheus import PrometheusMetrics
 from asyncsched.testing import VirtualClock
@@ -84,7 +84,13 @@ async def test_every_verdict_is_counted_as_often_as_the_ledger_has_it(registry: 
     async def slow() -> None:
         await clock.sleep(1000)
 
+    @task("tests.metrics.flaky")
+    async def flaky() -> None:
+        if current_run().attempt == 1:
+            raise LookupError("not yet")
+
     async with running(registry, clock=clock) as s:
+        await s.add_job(flaky, every(seconds=15), id="flaky", retry=Retry(delay=2, jitter=False))
         await s.add_job(good, every(seconds=10), id="good")
         await s.add_job(bad, every(seconds=20), id="bad")
         await s.add_job(slow, every(seconds=60), id="timeout", timeout=5)
@@ -107,6 +113,10 @@ async def test_every_verdict_is_counted_as_often_as_the_ledger_has_it(registry: 
             counted[state] = counted.get(state, 0) + value
         assert counted == expected
         by_task = verdicts(registry)
+        assert ("failed", "flaky") not in by_task
+        assert samples(registry)["asyncsched_duration_seconds_count", "default", "tests.metrics.flaky"] == (
+            2 * by_task["succeeded", "flaky"]
+        )
         assert by_task["failed", "bad"] == expected["failed"]
         assert by_task["timed_out", "slow"] == by_task["cancelled", "slow"] == 1
         assert by_task["missed", "good"] == expected["missed"] > 20

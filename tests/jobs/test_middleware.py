@@ -13,7 +13,7 @@ import anyio.lowlevel
 import msgspec
 import pytest
 
-from asyncsched import ConfigurationError, Run, RunFailed, Scheduler, current_job, current_run, every
+from asyncsched import ConfigurationError, Retry, RetryLater, Run, RunFailed, Scheduler, current_job, current_run, every
 from asyncsched._engine.bridge import loop_name
 from asyncsched.executors.base import Call
 from asyncsched.run import Outcome, RunError
@@ -333,6 +333,53 @@ async def test_the_timeout_covers_middleware(keeps: bool) -> None:
     assert rows["unmade"].state == "timed_out"
     # What the job returned before is the truth; whoever has it may still return it.
     assert rows["made"].state == ("succeeded" if keeps else "timed_out")
+
+
+async def test_each_attempt_of_a_run_is_wrapped_and_its_notes_are_kept_whatever_is_returned() -> None:
+    clock, seen = VirtualClock(), list[Any]()
+
+    async def job() -> str:
+        attempt = current_run().attempt
+        logging.getLogger("job").warning("attempt %d", attempt)
+        if attempt == 3:
+            await clock.sleep(1000)
+        raise LookupError("not yet") if attempt == 1 else RetryLater(30)
+
+    async def note(run: Run[Any], call_next: CallNext) -> Outcome:
+        seen.append((run.id, run.attempt, run.scheduled_time.second))
+        outcome = await call_next()
+        seen.append(outcome.kind)
+        return Outcome(outcome.kind, error=outcome.error, exception=outcome.exception, ancestry=outcome.ancestry)
+
+    async with wrapped(note, clock=clock) as s:
+        retry = Retry(max_attempts=3, delay=10, jitter=False, on=(LookupError, RetryLater))
+        await s.add_job(job, every(minutes=10), id="a", retry=retry, timeout=5, capture_logs=True)
+        await clock.advance(minutes=11)
+        (run,) = await s.get_runs(job_id="a")
+    assert seen == [(run.id, 1, 0), "failed", (run.id, 2, 10), "failed", (run.id, 3, 40)]
+    assert (run.state, run.attempt) == ("timed_out", 3)
+    assert run.logs == "WARNING job: attempt 3"
+
+
+async def test_one_that_ignores_its_cancellation_does_not_keep_the_scheduler_from_stopping(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun = anyio.Event()
+
+    async def stubborn(run: Run[Any], call_next: CallNext) -> Outcome:
+        while True:
+            begun.set()
+            with suppress(anyio.get_cancelled_exc_class()):
+                await anyio.sleep(0.01)
+
+    with anyio.fail_after(10):
+        async with wrapped(stubborn) as s:
+            await s.run_job(answer)
+            await begun.wait()
+    assert "ignores its cancellation" in caplog.text
+    async with s:
+        (run,) = await s.get_runs()
+        assert (run.state, run.reason) == ("cancelled", "shutdown")
 
 
 async def test_one_may_give_up_waiting_for_the_job() -> None:
