@@ -11,7 +11,7 @@ import gc
 import linecache
 import os
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from pathlib import Path
 from types import CodeType, FrameType
@@ -85,14 +85,16 @@ class LoopPlace:
     """Where one event loop waits when it has nothing to do; learned from a callback of its own.
 
     What stands below a callback is the loop. One that is written in Python waits in a function that it
-    calls; one that is not (uvloop) waits where it was entered, and cannot be told there from one that
-    runs a callback that is not written in Python either.
+    calls. One that is not (uvloop) waits where it was entered, and cannot be told there from one that
+    runs a callback that is not written in Python either. trio as the guest of some other loop waits
+    whenever that one does not call it.
     """
 
     def __init__(self, thread: int) -> None:
         self._thread = thread
         self._codes: dict[int, CodeType] = {}  # by id, as comparing code objects is slow
         self._entries: frozenset[tuple[int, int]] = frozenset()
+        self._guest: CodeType | None = None
 
     def learn(self, frame: FrameType | None) -> None:
         """Take note of the frame that called a callback; in the loop's thread."""
@@ -100,10 +102,11 @@ class LoopPlace:
         while frame is not None and len(below) < _OF_THE_LOOP:
             below.append((frame.f_code, frame.f_lasti))
             frame = frame.f_back
-        names = {code.co_name for code, _ in below}
-        is_written_in_python = "_run_once" in names or ("unrolled_run" in names and "guest_tick" not in names)
-        entries = () if is_written_in_python else below
+        codes = {code.co_name: code for code, _ in below}
         self._codes = {id(code): code for code, _ in below}
+        self._guest = None if "_run_once" in codes else codes.get("guest_tick")
+        is_written_in_python = "_run_once" in codes or "unrolled_run" in codes
+        entries = () if is_written_in_python else below
         self._entries = frozenset((id(code), place) for code, place in entries if code.co_name != "_run")
 
     def is_waiting(self) -> bool | None:
@@ -132,6 +135,8 @@ class LoopPlace:
     def _waits(self, frame: FrameType) -> bool:
         if (id(frame.f_code), frame.f_lasti) in self._entries:
             return True
+        if self._guest is not None:
+            return all(code is not self._guest for code in _codes(frame))
         below: FrameType | None = frame
         while below is not None and below.f_code.co_name in _WAITS:
             below = below.f_back
@@ -147,6 +152,12 @@ class LoopPlace:
                 call = next((value for value in below.f_locals.values() if type(value) is Call), None)
             below = below.f_back
         return _Sample(tuple(spots), call, self._waits(frame))
+
+
+def _codes(frame: FrameType | None) -> Iterator[CodeType]:
+    while frame is not None:
+        yield frame.f_code
+        frame = frame.f_back
 
 
 def _read(thread: int, read: Callable[[FrameType], T]) -> T | None:

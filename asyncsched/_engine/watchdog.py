@@ -41,6 +41,9 @@ STALL_S: Final = 1.0
 LATE_S: Final = 0.1
 """How late the thread's own turn may come before something else has kept the interpreter to itself."""
 
+BUSY_SHARE: Final = 0.1
+"""What part of that time the process must have computed, on a busy machine too, not to count as stopped."""
+
 _LINES: Final = 64
 """How many different lines are noted during one stall."""
 
@@ -197,7 +200,7 @@ class Watchdog:
     def _missed(self, look: _Look) -> tuple[float, float]:
         """Return for how long nobody could look because the process stood still, or else was busy."""
         missed_s = look.at - self._look.at - PERIOD_S
-        if look.used - self._look.used < missed_s / 2:
+        if look.used - self._look.used < missed_s * BUSY_SHARE:
             return (missed_s if missed_s >= STALL_S else 0.0), 0.0
         return 0.0, (missed_s if missed_s >= LATE_S else 0.0)
 
