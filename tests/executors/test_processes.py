@@ -323,7 +323,8 @@ async def main():
     if "stay" in sys.argv:
         await executor.run(call_of(stay))
     print((await executor.run(call_of(job, 4))).value)
-    print(type((await executor.run(call_of(fail))).exception) is Own)
+    failure = await executor.run(call_of(fail))
+    print(type(failure.exception) is Own, failure.ancestry)
     await executor.stop()
 
 if __name__ == "__main__":
@@ -346,7 +347,10 @@ def environment() -> dict[str, str]:
 def test_jobs_of_the_main_module(program: list[str], environment: dict[str, str]) -> None:
     ended = subprocess.run(program, capture_output=True, text=True, timeout=WAIT_S, check=False, env=environment)
 
-    assert (ended.returncode, ended.stdout) == (0, "(8, '__mp_main__')\nTrue\n"), ended.stderr
+    assert (ended.returncode, ended.stdout) == (
+        0,
+        "(8, '__mp_main__')\nTrue ('__main__.Own', 'Exception', 'BaseException')\n",
+    ), ended.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process together with its parent")
