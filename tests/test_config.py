@@ -234,6 +234,7 @@ def test_nothing_said_is_the_defaults() -> None:
         "defaults": JobDefaults(),
         "timezone": None,
         "tasks": (),
+        "limits": (),
         "name": None,
         "max_concurrent_runs": 1000,
         "shutdown_grace": 30,

@@ -32,7 +32,16 @@ VALUES: Final = {
     "RunState",
     "Verdict",
 }
-INSIDE: Final = {"CurrentRun", "RetryLater", "Snooze", "current_job", "current_run", "current_scheduler", "register_type", "task"}
+INSIDE: Final = {
+    "CurrentRun",
+    "RetryLater",
+    "Snooze",
+    "current_job",
+    "current_run",
+    "current_scheduler",
+    "register_type",
+    "task",
+}
 TRIGGERS: Final = {"CronTrigger", "DateTrigger", "IntervalTrigger", "Trigger", "after", "at", "cron", "every"}
 ERRORS: Final = {
     "AsyncschedError",
@@ -106,6 +115,9 @@ DEFAULTS: Final[dict[str, object]] = {
     "priority": 0,
     "keep_runs": 100,
     "keep_results": True,
+    "limit": None,
+    "carry_result": False,
+    "capture_logs": False,
 }
 OPTIONS: Final = {
     "id",
@@ -119,12 +131,14 @@ OPTIONS: Final = {
     "tags",
     "metadata",
     "replace_existing",
+    "on_success",
+    "on_failure",
     *DEFAULTS,
 }
 JOB_FIELDS: Final = (
     "id name task trigger next_run_time last_run_time state paused_reason revision tags metadata max_instances overlap "
     "misfire_grace_time coalesce catchup_window max_catchup jitter timeout on_lost max_lost priority keep_runs "
-    "keep_results pause resume modify reschedule remove run_now refresh upcoming"
+    "keep_results retry pause_after_failures limit on_success on_failure paused_until pause resume modify reschedule remove run_now refresh upcoming"
 )
 # Parameter names after `self`; those after `*` are keyword-only, `name=value` shows a default.
 CALLS: Final = {
@@ -133,12 +147,15 @@ CALLS: Final = {
     "get_jobs": "*, store=None, tag=None, state=None, limit=None, after=None",
     "modify_job": "id, **changes",
     "reschedule_job": "id, trigger, **trigger_args",
-    "pause_job": "id, *, reason=None",
+    "pause_job": "id, *, reason=None, until=None",
     "resume_job": "id, *, from_='now'",
     "remove_job": "id",
     "remove_all_jobs": "*, store=None",
     "print_jobs": "file=None",
-    "run_job": "id_or_func, *, args=None, kwargs=None",
+    "run_job": "id_or_func, *, args=None, kwargs=None, unique_for=None, unique='keep'",
+    "backfill": "id, start, end, *, overlap=None, limit=1000, dry_run=False, order='oldest'",
+    "set_limit": "limit, *, store=None",
+    "get_limits": "*, store=None",
     "cancel_run": "run_id",
     "get_runs": "*, job_id=None, state=None, since=None, limit=100",
     "why": "job_id, at",
@@ -162,9 +179,11 @@ PLAIN: Final = {
     "subscribe": "events, *, job_id=None, buffer=1024",
     "add_listener": "callback, events=<class 'asyncsched.events.Event'>",
     "remove_listener": "callback",
+    "add_middleware": "middleware",
+    "remove_middleware": "middleware",
 }
 CONSTRUCTOR: Final = (
-    "store=None, *, stores={}, executors={}, defaults=JobDefaults(), timezone=None, tasks=(), name=None, "
+    "store=None, *, stores={}, executors={}, defaults=JobDefaults(), timezone=None, tasks=(), limits=(), name=None, "
     "max_concurrent_runs=1000, shutdown_grace=30, lease=30, history=datetime.timedelta(days=7), "
     "start_paused=False, clock=None"
 )
@@ -188,11 +207,15 @@ FIELD: Final = "year=None, month=None, day=None, week=None, day_of_week=None, ho
 TRIGGER_CALLS: Final = {
     "at": "when, timezone=None",
     "after": "delay",
-    "every": "weeks=0, days=0, hours=0, minutes=0, seconds=0, *, start=None, end=None, timezone=None, jitter=None",
+    "every": (
+        "weeks=0, days=0, hours=0, minutes=0, seconds=0, *, start=None, end=None, timezone=None, jitter=None, "
+        "from_='start'"
+    ),
     "cron": "expression, timezone=None, *, jitter=None, gap='shift', fold='first'",
     "DateTrigger": "run_date, timezone=None",
     "IntervalTrigger": (
-        "weeks=0, days=0, hours=0, minutes=0, seconds=0, *, start=None, end=None, timezone=None, jitter=None"
+        "weeks=0, days=0, hours=0, minutes=0, seconds=0, *, start=None, end=None, timezone=None, jitter=None, "
+        "from_='start'"
     ),
     "CronTrigger": f"*, {FIELD}, start_date=None, end_date=None, timezone=None, gap='shift', fold='first', jitter=None",
     "CronTrigger.from_crontab": (

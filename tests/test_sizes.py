@@ -24,7 +24,7 @@ FORBIDDEN_NAMES: Final = frozenset({"utils", "util", "helpers", "helper", "commo
 # The facade has as many methods as the public API lists, each of which only hands on. It is written in parts.
 FACADE: Final = "Scheduler"
 FACADE_PARTS: Final = "Calls"
-STORE_PORT: Final = (PACKAGE / "stores" / "base.py", "JobStore")
+STORE_PORT: Final = (PACKAGE / "stores" / "base.py", ("LedgerStore", "JobStore"))
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 DEEPENING: Final = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
@@ -132,9 +132,10 @@ def own_methods(node: ast.ClassDef) -> set[str]:
 
 
 def methods_of_a_store() -> set[str]:
-    path, port = STORE_PORT
-    (found,) = (node for node in classes(ast.parse(path.read_text(encoding="utf-8"))) if node.name == port)
-    return {method.name for method in public_methods(found)}
+    path, ports = STORE_PORT
+    found = [node for node in classes(ast.parse(path.read_text(encoding="utf-8"))) if node.name in ports]
+    assert len(found) == len(ports)
+    return {method.name for node in found for method in public_methods(node)}
 
 
 def is_facade(node: ast.ClassDef) -> bool:

@@ -142,7 +142,8 @@ def _jitter(name: str, value: object) -> tuple[int, int]:
 def _timeout(name: str, value: object) -> int:
     length = duration(name, value)
     if length == 0:
-        raise ConfigurationError(f"{name}={value!r} is no time at all; give more than zero seconds, or None")
+        what = "would stop every run at once" if name == "timeout" else "is no time at all"
+        raise ConfigurationError(f"{name}={value!r} {what}; give more than zero seconds, or None")
     return length
 
 

@@ -51,6 +51,7 @@ __all__ = [
     "Foreign",
     "JobStore",
     "KnownNode",
+    "LedgerStore",
     "Merge",
     "Node",
     "Parked",
@@ -62,7 +63,127 @@ __all__ = [
 ]
 
 
-class JobStore(Protocol):
+class LedgerStore(Protocol):
+    """The part of a job store that keeps runs, limits and nodes."""
+
+    async def enqueue(self, runs: Sequence[RunRecord], unique: Unique | None = None) -> list[RunRecord]:
+        """Add runs of jobs that exist: pending ones, or verdicts of fires that do not run.
+
+        Args:
+            runs: what to add.
+            unique: how to treat those whose ``unique_key`` has been used of late.
+
+        Returns:
+            For each the row that stands for it: itself, or the one that was there.
+
+        Raises:
+            JobNotFoundError: a job does not exist; nothing is added.
+        """
+        ...
+
+    async def set_limits(self, limits: Sequence[LimitRow]) -> None:
+        """Define named limits, or define them anew; what their keys have used stays used."""
+        ...
+
+    async def limits(self) -> list[LimitRow]:
+        """Return the named limits in the order of their names."""
+        ...
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        """Return one run, or ``None``."""
+        ...
+
+    async def query_runs(
+        self,
+        *,
+        job_id: str | None = None,
+        state: RunState | None = None,
+        since: int | None = None,
+        at: int | None = None,
+        limit: int = 100,
+    ) -> list[RunRecord]:
+        """Return rows of the ledger, newest ``fire_time`` first.
+
+        Args:
+            job_id: of one job only.
+            state: in one state only.
+            since: with a ``fire_time`` at or after that.
+            at: only rows that cover that very instant: ``fire_time == at``, or a range around it.
+            limit: at most that many.
+        """
+        ...
+
+    async def around(self, job_id: str, at: int) -> list[RunRecord]:
+        """Return the rows of a job that tell what was the matter at an instant, quick however many there are.
+
+        For each revision of the job (the newest 100): the newest row at or before the instant that
+        its trigger brought about (`PLANNED_CAUSES`), and the newest 20 rows of any cause there. In no
+        particular order, each once.
+        """
+        ...
+
+    async def cancel_pending(self, run_id: str, complete: Completer | None = None) -> RunRecord | None:
+        """Record a pending run as ``cancelled``; return it, or ``None`` when it is not pending.
+
+        The completer is called for it as in `finish`.
+        """
+        ...
+
+    async def request_cancel(self, run_id: str) -> bool:
+        """Ask the node that makes a run to cancel it; return whether the run is running.
+
+        The node is told by `cancellations`, and woken by a hint where there are hints. The request
+        stays with the run until it is over: another attempt of it is asked likewise.
+        """
+        ...
+
+    async def cancellations(self, node_id: str) -> list[str]:
+        """Return the ids of the runs that this node has running and that were asked to be cancelled."""
+        ...
+
+    async def prune(self, history: int | None, limit: int) -> int:
+        """Remove finished rows beyond ``keep_runs`` of their job or older than ``history`` microseconds.
+
+        At most ``limit`` rows a call.
+
+        Returns:
+            How many were removed; fewer than ``limit`` means that nothing is left to remove.
+        """
+        ...
+
+    # -- nodes -------------------------------------------------------------------------------
+
+    async def join(self, node: Node, lease: int) -> None:
+        """Make a node known, with a lease of that many microseconds on the store's clock."""
+        ...
+
+    async def renew(self, node: Node, lease: int) -> bool:
+        """Renew the lease, and what is known of the node.
+
+        Returns:
+            ``False`` when it ran out and the node was given up: it must stop its runs.
+        """
+        ...
+
+    async def nodes(self) -> list[KnownNode]:
+        """Return the nodes that are known and not given up yet, in the order in which they joined."""
+        ...
+
+    async def recover(self, planner: LostPlanner, complete: Completer | None = None) -> Recovered:
+        """Give up nodes whose lease ran out or whose process is provably gone, with their runs.
+
+        The planner is asked for each run that such a node had running; one that was asked to be
+        cancelled is recorded ``cancelled`` instead. The completer is called as in `finish` for each
+        that is over.
+        """
+        ...
+
+    async def leave(self, node_id: str) -> None:
+        """Forget a node that has no run left; its lease is simply left to run out otherwise."""
+        ...
+
+
+class JobStore(LedgerStore, Protocol):
     """Where jobs and runs live.
 
     Attributes:
@@ -255,122 +376,4 @@ class JobStore(Protocol):
         call whose answer was lost: it is not refused. Jobs left with nothing are removed;
         ``keep_runs`` may be applied here or in `prune`.
         """
-        ...
-
-    # -- the ledger --------------------------------------------------------------------------
-
-    async def enqueue(self, runs: Sequence[RunRecord], unique: Unique | None = None) -> list[RunRecord]:
-        """Add runs of jobs that exist: pending ones, or verdicts of fires that do not run.
-
-        Args:
-            runs: what to add.
-            unique: how to treat those whose ``unique_key`` has been used of late.
-
-        Returns:
-            For each the row that stands for it: itself, or the one that was there.
-
-        Raises:
-            JobNotFoundError: a job does not exist; nothing is added.
-        """
-        ...
-
-    async def set_limits(self, limits: Sequence[LimitRow]) -> None:
-        """Define named limits, or define them anew; what their keys have used stays used."""
-        ...
-
-    async def limits(self) -> list[LimitRow]:
-        """Return the named limits in the order of their names."""
-        ...
-
-    async def get_run(self, run_id: str) -> RunRecord | None:
-        """Return one run, or ``None``."""
-        ...
-
-    async def query_runs(
-        self,
-        *,
-        job_id: str | None = None,
-        state: RunState | None = None,
-        since: int | None = None,
-        at: int | None = None,
-        limit: int = 100,
-    ) -> list[RunRecord]:
-        """Return rows of the ledger, newest ``fire_time`` first.
-
-        Args:
-            job_id: of one job only.
-            state: in one state only.
-            since: with a ``fire_time`` at or after that.
-            at: only rows that cover that very instant: ``fire_time == at``, or a range around it.
-            limit: at most that many.
-        """
-        ...
-
-    async def around(self, job_id: str, at: int) -> list[RunRecord]:
-        """Return the rows of a job that tell what was the matter at an instant, quick however many there are.
-
-        For each revision of the job (the newest 100): the newest row at or before the instant that
-        its trigger brought about (`PLANNED_CAUSES`), and the newest 20 rows of any cause there. In no
-        particular order, each once.
-        """
-        ...
-
-    async def cancel_pending(self, run_id: str, complete: Completer | None = None) -> RunRecord | None:
-        """Record a pending run as ``cancelled``; return it, or ``None`` when it is not pending.
-
-        The completer is called for it as in `finish`.
-        """
-        ...
-
-    async def request_cancel(self, run_id: str) -> bool:
-        """Ask the node that makes a run to cancel it; return whether the run is running.
-
-        The node is told by `cancellations`, and woken by a hint where there are hints. The request
-        stays with the run until it is over: another attempt of it is asked likewise.
-        """
-        ...
-
-    async def cancellations(self, node_id: str) -> list[str]:
-        """Return the ids of the runs that this node has running and that were asked to be cancelled."""
-        ...
-
-    async def prune(self, history: int | None, limit: int) -> int:
-        """Remove finished rows beyond ``keep_runs`` of their job or older than ``history`` microseconds.
-
-        At most ``limit`` rows a call.
-
-        Returns:
-            How many were removed; fewer than ``limit`` means that nothing is left to remove.
-        """
-        ...
-
-    # -- nodes -------------------------------------------------------------------------------
-
-    async def join(self, node: Node, lease: int) -> None:
-        """Make a node known, with a lease of that many microseconds on the store's clock."""
-        ...
-
-    async def renew(self, node: Node, lease: int) -> bool:
-        """Renew the lease, and what is known of the node.
-
-        Returns:
-            ``False`` when it ran out and the node was given up: it must stop its runs.
-        """
-        ...
-
-    async def nodes(self) -> list[KnownNode]:
-        """Return the nodes that are known and not given up yet, in the order in which they joined."""
-        ...
-
-    async def recover(self, planner: LostPlanner, complete: Completer | None = None) -> Recovered:
-        """Give up nodes whose lease ran out or whose process is provably gone, with their runs.
-
-        The planner is asked for each run that such a node had running; one that was asked to be
-        cancelled is recorded ``cancelled`` instead. The completer is called as in `finish` for each
-        that is over.
-        """
-        ...
-
-    async def leave(self, node_id: str) -> None:
-        """Forget a node that has no run left; its lease is simply left to run out otherwise."""
         ...

@@ -148,7 +148,15 @@ async def test_the_calls_about_jobs_refuse_what_is_no_id_and_no_filter(store: Jo
 
 @pytest.mark.parametrize(
     "defaults",
-    [{"max_instances": 0}, {"overlap": "wait"}, {"jitter": -1}, {"timeout": 0}, {"retry": 3}, {"keep_runs": "all"}],
+    [
+        {"max_instances": 0},
+        {"overlap": "wait"},
+        {"jitter": -1},
+        {"timeout": 0},
+        {"retry": 0},
+        {"keep_runs": "all"},
+        {"limit": 3},
+    ],
 )
 def test_wrong_defaults_are_refused_when_the_scheduler_is_made(defaults: dict[str, Any]) -> None:
     (name,) = defaults

@@ -126,8 +126,8 @@ async def test_files_of_another_kind_are_refused(tmp_path: Path, clock: VirtualC
     async with Scheduler(clock=clock) as s:
         with pytest.raises(SerializationError, match="not a file that export_jobs wrote"):
             await s.import_jobs(tmp_path / "picture")
-        with pytest.raises(SerializationError, match=r"has the format 2; this asyncsched reads up to 1"):
-            await s.import_jobs(io.StringIO('{"asyncsched": 2, "jobs": []}'))
+        with pytest.raises(SerializationError, match=r"has the format 3; this asyncsched reads up to 2"):
+            await s.import_jobs(io.StringIO('{"asyncsched": 3, "jobs": []}'))
         with pytest.raises(FileNotFoundError):
             await s.import_jobs(tmp_path / "missing")
 
@@ -183,3 +183,20 @@ async def test_a_configured_scheduler_works(form: str, tmp_path: Path) -> None:
         job = await s.add_job(carried, cron("0 0 1 1 *"), executor="io", store="fast")
         assert (job.max_instances, job.next_run_time and job.next_run_time.hour) == (3, 22)
     assert (tmp_path / "configured.db").exists()
+
+
+async def test_a_file_of_the_first_format_does_not_end_a_pause(clock: VirtualClock) -> None:
+    text = io.StringIO()
+    async with Scheduler(clock=clock) as s:
+        await s.add_job(greet, every(minutes=5), id="job")
+        await s.pause_job("job", reason="until someone says so")
+        await s.export_jobs(text)
+    first = (
+        text.getvalue().replace('"asyncsched": 2', '"asyncsched": 1').replace('"next_fire"', '"due_at": 1, "next_fire"')
+    )
+    assert first != text.getvalue()
+    async with Scheduler(clock=clock) as s:
+        (job,) = await s.import_jobs(io.StringIO(first))
+        assert (job.state, job.paused_until) == ("paused", None)
+        await clock.advance(hours=1)
+        assert (await s.get_job("job")).state == "paused"
