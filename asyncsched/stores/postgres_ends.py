@@ -20,6 +20,7 @@ from asyncsched.stores.postgres_limits import hint_freed
 from asyncsched.stores.postgres_rows import delete_finished, write_jobs, written_over
 from asyncsched.stores.postgres_session import RUN, Session, Stored, storable_only, transposed
 from asyncsched.stores.postgres_transaction import Transaction
+from asyncsched.stores.postgres_waiting import HAS_QUEUED, HAS_UNLIMITED
 from asyncsched.stores.sql import storable
 
 __all__ = ["Ends", "cancel_pending", "cancellations", "complete_all", "finish", "request_cancel"]
@@ -51,10 +52,7 @@ _FINISH: Final = _ending(
 _AS_STORED: Final = (
     "SELECT id, node, attempt, state, finished_at, scheduled_time FROM SCHEMA.runs WHERE id = ANY($1::text[])"
 )
-_IS_WAITING: Final = (
-    "SELECT EXISTS (SELECT 1 FROM SCHEMA.runs WHERE state = 'pending' AND limit_key IS NULL) "
-    "OR EXISTS (SELECT 1 FROM SCHEMA.runs WHERE state = 'pending' AND limit_key IS NOT NULL)"
-)
+_IS_WAITING: Final = f"SELECT coalesce({HAS_UNLIMITED}, {HAS_QUEUED}, false)"
 _PROOF: Final = "SELECT EXISTS (SELECT 1 FROM SCHEMA.runs WHERE id = $1 AND (state <> 'running' OR attempt > $2))"
 _JOB_OF: Final = "SELECT job_id FROM SCHEMA.runs WHERE id = $1 AND state = 'pending'"
 _CANCEL: Final = (

@@ -11,11 +11,14 @@ from typing import Final
 
 from asyncsched.stores.base import Foreign
 
-__all__ = ["HAS_QUEUED", "HOLDS_SLOT", "IS_UNLIMITED", "WAITING_LEVELS", "with_foreign"]
+__all__ = ["HAS_QUEUED", "HAS_UNLIMITED", "HOLDS_SLOT", "IS_UNLIMITED", "WAITING_LEVELS", "with_foreign"]
 
 IS_UNLIMITED: Final = "r.state = 'pending' AND r.limit_key IS NULL"
-HAS_QUEUED: Final = "EXISTS (SELECT 1 FROM SCHEMA.runs l WHERE l.state = 'pending' AND l.limit_key IS NOT NULL)"
-"""Whether any run waits that has a limit."""
+# In the order of an index: an EXISTS may be planned as a scan of all runs that there are.
+HAS_QUEUED: Final = "(SELECT true FROM SCHEMA.runs l WHERE l.state = 'pending' AND l.limit_key IS NOT NULL ORDER BY l.limit_key LIMIT 1)"
+"""Whether any run waits that has a limit; NULL if none does."""
+HAS_UNLIMITED: Final = f"(SELECT true FROM SCHEMA.runs r WHERE {IS_UNLIMITED} ORDER BY r.priority DESC LIMIT 1)"
+"""Whether any waits that has none."""
 
 HOLDS_SLOT: Final = "(state = 'running' OR attempt > 0) AND NOT unbound"
 """Of a run that is not over: whether it holds a slot of its job."""
@@ -35,7 +38,7 @@ _HAS_SLOT: Final = (
     # The jobs whose slots are taken are as many as runs are running at most; they are looked up once.
     f"(r.unbound OR r.job_id NOT IN (SELECT h.job_id FROM ({_RUNNING}) h {_ALL_SLOTS})) "
     # Where runs of the job wait for another attempt, those hold slots as well; that too is looked up once.
-    f"AND CASE WHEN r.attempt = 0 AND NOT r.unbound AND EXISTS ({_RETRYING}) "
+    f"AND CASE WHEN r.attempt = 0 AND NOT r.unbound AND (SELECT true FROM ({_RETRYING}) t ORDER BY t.job_id LIMIT 1) "
     f"AND coalesce((SELECT true FROM ({_RETRYING}) t WHERE t.job_id = r.job_id LIMIT 1), false) "
     f"THEN r.job_id NOT IN (SELECT h.job_id FROM ({_RUNNING} UNION ALL {_RETRYING}) h {_ALL_SLOTS}) ELSE true END "
     # A scalar, looked up for each run: an EXISTS may be planned as a join with all the jobs there are.

@@ -19,7 +19,7 @@ __all__ = ["NOW", "SECOND", "Plans", "again", "context", "direct", "done", "job"
 
 Operation: TypeAlias = Callable[[Transaction, Session], Coroutine[Any, Any, Any]]
 
-_TABLES: Final = ("jobs", "definitions", "runs", "nodes")
+_TABLES: Final = ("jobs", "definitions", "runs", "nodes", "limits", "buckets")
 _EXPLAIN: Final = (
     "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_analyze = on; "
     "SET auto_explain.log_timing = off; SET auto_explain.log_format = json; SET auto_explain.log_level = notice"

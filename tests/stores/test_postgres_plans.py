@@ -10,10 +10,20 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
+from asyncsched._engine.ending import Completed
+from asyncsched._engine.plan import Decision
 from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
-from asyncsched.stores import postgres_firing, postgres_jobs, postgres_ledger, postgres_nodes, postgres_runs
-from asyncsched.stores.base import NOTHING_FOREIGN, Foreign, Node
+from asyncsched.stores import (
+    postgres_ends,
+    postgres_enqueueing,
+    postgres_firing,
+    postgres_jobs,
+    postgres_ledger,
+    postgres_nodes,
+    postgres_runs,
+)
+from asyncsched.stores.base import NOTHING_FOREIGN, Foreign, Node, Unique
 from asyncsched.stores.postgres_connections import Connections
 from asyncsched.stores.postgres_session import Session
 from asyncsched.stores.postgres_transaction import Transaction
@@ -87,11 +97,26 @@ def _runs(name: str, state: str, first: int, last: int) -> list[str]:
     return [_RUNS.format(name=name, state=state, first=first, last=last, past=past, node=node, finished=finished)]
 
 
+_QUEUED: Final = (
+    "INSERT INTO SCHEMA.runs (id, job_id, revision, fire_time, scheduled_time, state, cause, attempt, lost_count, limit_key) "
+    "SELECT '{key}-' || n, 'sleeping-' || n, 1, {past} + n, {past} + n, '{state}', 'manual', 0, 0, '{key}' "
+    "FROM generate_series({first}, {last}) n"
+)
+_LIMITED: Final = [
+    "INSERT INTO SCHEMA.limits VALUES ('full', 1, NULL, NULL, NULL), ('open', 100, 100, 1000, NULL)",
+    _QUEUED.format(key="full:a", state="running", first=2001, last=2001, past=PAST),
+    _QUEUED.format(key="full:a", state="pending", first=2002, last=7000, past=PAST),
+    _QUEUED.format(key="open:a", state="pending", first=7001, last=7000 + DUE, past=PAST),
+    _QUEUED.format(key="open:b", state="pending", first=7101, last=7100 + DUE, past=PAST),
+]
+"""A long queue behind a limit that is full, and what may start under another."""
+
 _SLEEPING_JOBS: Final = _jobs("sleeping", 1, SLEEPING, f"{FAR} + n")
 _LIVE: Final = [
     *_jobs("due", 1, DUE, f"{PAST} - n"),
     *_runs("running", "running", 1, DUE),
     *_runs("waiting", "pending", 101, 100 + DUE),
+    *_LIMITED,
     "INSERT INTO SCHEMA.nodes VALUES ('n', NULL, '', '', 0, '[]', '[]', 0, 9000000000000000)",
 ]
 _HISTORIES: Final = {
@@ -170,9 +195,44 @@ def _renamed(stored: JobRecord, _now: int) -> JobRecord:
 
 async def _finish(transaction: Transaction, session: Session) -> None:
     runs = [await postgres_ledger.get_run(transaction, session, run_id) for run_id in _ids("running")]
-    finished = await postgres_runs.finish(transaction, session, [done(run) for run in runs if run is not None])
+    ends = postgres_ends.Ends([done(run) for run in runs if run is not None])
+    finished = await postgres_ends.finish(transaction, session, ends)
     assert not finished.refused
     assert finished.pending
+
+
+async def _finish_and_complete(transaction: Transaction, session: Session) -> None:
+    runs = [await postgres_ledger.get_run(transaction, session, run_id) for run_id in _ids("running")]
+    ended = [done(run) for run in runs if run is not None]
+    ended[0] = replace(ended[0], state="pending", finished_at=None)
+
+    def complete(stored: JobRecord, run: RunRecord, now: int) -> Completed:
+        started = replace(_run(7), id=f"after-{run.id}", fire_time=now, cause="chain", parent=run.id)
+        return Completed(replace(stored, failures=1, carried=b"x"), (started, replace(started, job_id="none")))
+
+    ends = postgres_ends.Ends(ended, complete, frozenset(run.id for run in ended))
+    finished = await postgres_ends.finish(transaction, session, ends)
+    assert not finished.refused
+    assert len(finished.stranded) == DUE - 1
+
+
+async def _why(transaction: Transaction, session: Session) -> None:
+    found = await postgres_ledger.around(transaction, session, "sleeping-5", FAR)
+    assert "over-5" in {run.id for run in found}
+    (run,) = await postgres_ledger.query_runs(transaction, session, "sleeping-5", None, None, PAST + 5, 10)
+    assert run.id == "over-5"
+
+
+async def _make_room(transaction: Transaction, session: Session) -> None:
+    """Plan a verdict that was there to be longer, and a run of each job to be cancelled."""
+
+    def plan(stored: JobRecord, now: int, _running: int, _pending: int) -> Decision:
+        longer = replace(_run(5), id=f"long-{stored.id}", job_id=stored.id, state="skipped", until=now, revision=7)
+        return Decision(replace(stored, next_fire=FAR, due_at=FAR), (), (longer, longer), 1)
+
+    claim = postgres_firing.Claim("n", 10, plan, NOTHING_FOREIGN)
+    fired = await postgres_firing.fire_due(transaction, session, claim, one_by_one=False)
+    assert len(fired.verdicts) == 10
 
 
 async def _prune(transaction: Transaction, session: Session, history: int | None = None) -> None:
@@ -191,8 +251,11 @@ async def _fire(transaction: Transaction, session: Session, foreign: Foreign) ->
 
 
 async def _start(transaction: Transaction, session: Session, foreign: Foreign) -> None:
-    wanted = postgres_runs.Waiting("n", 10, None, foreign)
-    assert len(await postgres_runs.start_pending(transaction, session, wanted)) == 10
+    """Claim of those without a limit all, and of those under a limit as many as are left to be had."""
+    wanted = postgres_runs.Waiting("n", DUE + 30, None, foreign)
+    starts = await postgres_runs.start_pending(transaction, session, wanted)
+    assert len(starts) == DUE + 30
+    assert {start.run.limit_key for start in starts} == {None, "open:a", "open:b"}
 
 
 async def _recover(transaction: Transaction, session: Session) -> None:
@@ -209,11 +272,18 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "fire_due, some foreign": partial(_fire, foreign=FOREIGN),
     "start_pending": partial(_start, foreign=NOTHING_FOREIGN),
     "start_pending, some foreign": partial(_start, foreign=FOREIGN),
+    "fire_due, making room": _make_room,
     "finish": _finish,
-    "enqueue": partial(postgres_runs.enqueue, runs=[_run(number) for number in range(1, DUE)]),
-    "cancel_pending": partial(postgres_runs.cancel_pending, run_id="waiting-105"),
-    "request_cancel": partial(postgres_runs.request_cancel, run_id="running-5"),
-    "cancellations": partial(postgres_runs.cancellations, node_id="n"),
+    "finish, completing": _finish_and_complete,
+    "enqueue": partial(postgres_enqueueing.enqueue, runs=[_run(number) for number in range(1, DUE)]),
+    "enqueue, unique": partial(
+        postgres_enqueueing.enqueue_unique,
+        runs=[replace(_run(number), unique_key="one") for number in range(1, 3)],
+        unique=Unique(FAR, "replace"),
+    ),
+    "cancel_pending": partial(postgres_ends.cancel_pending, run_id="waiting-105"),
+    "request_cancel": partial(postgres_ends.request_cancel, run_id="running-5"),
+    "cancellations": partial(postgres_ends.cancellations, node_id="n"),
     "add one by one": partial(
         postgres_jobs.add_plain, wanted=[postgres_jobs.Plain(job(f"new-{n}", due_at=PAST), n) for n in range(DUE)]
     ),
@@ -233,6 +303,7 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "query_runs of a job": partial(
         postgres_ledger.query_runs, job_id="sleeping-5", state=None, since=None, at=None, limit=10
     ),
+    "around and query_runs of an instant": _why,
     "query_runs": partial(postgres_ledger.query_runs, job_id=None, state=None, since=None, at=None, limit=10),
     "prune jobs": _prune,
     "prune old": partial(_prune, history=1),
