@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from asyncsched._engine.plan import Decision
 from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, PLANNED_CAUSES, RunRecord
-from asyncsched.stores.memory import MemoryJobStore
+from asyncsched.stores._memory_state import MemoryState
 
 if TYPE_CHECKING:
     from asyncsched.triggers.base import Trigger
 
 __all__ = ["Attempt", "Book", "JobChange", "Revision", "RunChange", "Step"]
+
+
+QUEUE: Final = 2000
+"""More runs than can wait for one job."""
 
 
 class JobChange(NamedTuple):
@@ -208,8 +212,8 @@ def pieces(before: JobRecord, decision: Decision) -> Iterator[tuple[int, int, in
 class Reader:
     """Finds out what a step has changed; must see every step."""
 
-    def __init__(self, store: MemoryJobStore) -> None:
-        self._state: Final = store._state
+    def __init__(self, store: Any) -> None:
+        self._state: Final[MemoryState] = store._state
 
     def changes(
         self, book: Book, decisions: list[tuple[JobRecord, Decision]], ends: dict[str, RunRecord]
@@ -230,7 +234,7 @@ class Reader:
             run
             for _, decision in decisions
             for run in decision.runs
-            if self._state.ledger.get(run.id) is None and not _is_fleeting(decision.job, run)
+            if self._state.ledger.get(run.id) is None and not self._is_fleeting(decision.job, run)
         )
 
     def row(self, run_id: str) -> RunRecord | None:
@@ -243,6 +247,14 @@ class Reader:
 
     def leases(self) -> dict[str, int]:
         return {known.node.id: known.lease_until for known in self._state.nodes.known()}
+
+    def _is_fleeting(self, job: JobRecord, run: RunRecord) -> bool:
+        """Tell whether a row may be gone as soon as it is written: its job keeps no more."""
+        keep = job.policies.keep_runs
+        if run.state not in OVER_STATES or keep is None:
+            return False
+        rows = self._state.ledger.query(job.id, None, None, None, keep + QUEUE)
+        return sum(row.state in OVER_STATES for row in rows) >= keep
 
     def _runs(
         self, book: Book, jobs: Any, decisions: list[tuple[JobRecord, Decision]], ends: dict[str, RunRecord]
@@ -258,7 +270,7 @@ class Reader:
                 yield RunChange(None, ledger._over[run_id])
         for _, decision in decisions:
             for run in decision.runs:
-                if ledger.get(run.id) is None and _is_fleeting(decision.job, run):
+                if ledger.get(run.id) is None and self._is_fleeting(decision.job, run):
                     yield RunChange(None, run)
         for _, after in jobs:
             tail = getattr(after, "tail", None)
@@ -266,11 +278,6 @@ class Reader:
                 row = ledger.get(tail.run_id)
                 if row is not None and row is not known and row != known:
                     yield RunChange(known, row)
-
-
-def _is_fleeting(job: JobRecord, run: RunRecord) -> bool:
-    """Tell whether a row may be gone as soon as it is written."""
-    return run.state in OVER_STATES and job.policies.keep_runs is not None
 
 
 def _differing(known: dict[str, Any], found: dict[str, Any]) -> Iterator[tuple[Any, Any]]:

@@ -195,6 +195,11 @@ class StoreHandle:
         self.is_dead = True
         self._death.set()
 
+    async def death(self) -> None:
+        """Wait until the node is dead, and fail."""
+        await self._death.wait()
+        self._require_life()
+
     # -- one call --------------------------------------------------------------------------------
 
     async def _call(self, method: str, args: Any, kwargs: Any) -> Any:

@@ -52,7 +52,7 @@ class ObservedStore:
         over: set when there is one, or the simulation has come to its end.
     """
 
-    def __init__(self, clock: WorldClock, store: MemoryJobStore | None = None) -> None:
+    def __init__(self, clock: WorldClock, store: Any = None) -> None:
         self.book: Final = Book()
         self.history: Final[list[Step]] = []
         self.handles: Final[list[StoreHandle]] = []
@@ -60,8 +60,9 @@ class ObservedStore:
         self.over: Final = trio.Event()
         self.step_count = 0
         self.struck: Callable[[StoreHandle, str, bool], None] = lambda _handle, _method, _after: None
+        self.start: Final = clock.start
         self._clock = clock
-        self._store = MemoryJobStore() if store is None else store
+        self._store: Any = MemoryJobStore() if store is None else store
         self._reader = Reader(self._store)
         self._digest = blake2b(digest_size=16)
         self._instant = 0
@@ -110,7 +111,7 @@ class ObservedStore:
 
     async def step(self, handle: StoreHandle, method: str, args: Any, kwargs: Any, *, repeated: bool) -> Any:
         """Do one step; an error of the contract is returned, to be raised when it has travelled back."""
-        await self._count(method)
+        await self._count(handle, method)
         decisions: list[tuple[JobRecord, Decision]] = []
         given = (args[0], args[1], _noting(args[2], decisions), *args[3:]) if method == "fire_due" else args
         answer: Any
@@ -127,15 +128,15 @@ class ObservedStore:
         self._hint(handle, method, answer)
         return answer
 
-    async def _count(self, method: str) -> None:
+    async def _count(self, handle: StoreHandle, method: str) -> None:
         """Notice a loop that asks without end while no time passes."""
         now = self.true_now()
         self._at_once = self._at_once + 1 if now == self._instant else 0
         self._instant = now
         if self._at_once > MOST_STEPS_AT_ONCE:
             self.broken("I16", f"the store is asked without end while no time passes, last for {method}")
-        if self.violation is not None:
-            await trio.sleep_forever()
+        if self.violation is not None:  # nothing more is done; every node is about to be killed
+            await handle.death()
 
     def _observe(
         self,
@@ -164,7 +165,7 @@ class ObservedStore:
             unwritten=self._reader.unwritten(list(decided)) if decided else (),
         )
         self._digest.update(f"{step.at} {step}\n".encode())
-        if jobs or runs or decided:
+        if jobs or runs or decided or getattr(answer, "starts", None) or (method == "start_pending" and answer):
             self.history.append(step)
             for check in STEP_CHECKS:
                 self.judge(check, check(step, self.book))

@@ -45,7 +45,7 @@ class Report(NamedTuple):
     store: ObservedStore
 
 
-def simulate(script: Script, store: Callable[[], MemoryJobStore] = MemoryJobStore) -> Report:
+def simulate(script: Script, store: Callable[[], Any] = MemoryJobStore) -> Report:
     """Run a script to its end, or to the first invariant that is broken.
 
     Args:
@@ -56,7 +56,7 @@ def simulate(script: Script, store: Callable[[], MemoryJobStore] = MemoryJobStor
         return trio.run(_simulated, script, store, clock=MockClock(rate=0.0, autojump_threshold=0.0))
 
 
-async def _simulated(script: Script, make_store: Callable[[], MemoryJobStore]) -> Report:
+async def _simulated(script: Script, make_store: Callable[[], Any]) -> Report:
     start = datetime.fromisoformat(script.start)
     clock = WorldClock(to_us(start))
     store = ObservedStore(clock, make_store())
@@ -68,6 +68,7 @@ async def _simulated(script: Script, make_store: Callable[[], MemoryJobStore]) -
             world.nursery = nursery
             nursery.start_soon(world.live)
             await store.over.wait()
+            world.end()
             nursery.cancel_scope.cancel()
     finally:
         world.end()
