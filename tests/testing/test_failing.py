@@ -10,6 +10,7 @@ from asyncsched import (
     CompletionRejected,
     ConfigurationError,
     JobError,
+    JobExecuted,
     JobLost,
     JobRemoved,
     JobRetrying,
@@ -109,6 +110,15 @@ async def test_a_run_is_lost_and_on_lost_decides(place: str, tmp_path: Path) -> 
         assert sorted(event.job_id for event in log.of(JobRemoved)) == ["again", "fails"]
         assert len(log.of(CompletionRejected)) == 2
         assert s.health().running_runs == 0
+
+
+async def test_the_next_fire_after_a_lost_run_comes_in_time() -> None:
+    clock = VirtualClock()
+    async with scheduler(clock) as s, record_events(s) as log:
+        await s.add_job(deliver, every(seconds=3, from_="completion"), id="deliver", on_lost="fail")
+        with injected_failure(s, "deliver", "lost"):
+            await clock.advance(seconds=6)
+        assert [(event.at, event.fire_time) for event in log.of(JobExecuted)] == [(clock.now(), clock.now())]
 
 
 async def test_what_injects_nothing_says_so() -> None:
