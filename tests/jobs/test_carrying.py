@@ -188,7 +188,7 @@ async def test_a_configured_scheduler_works(form: str, tmp_path: Path) -> None:
 async def test_a_file_of_the_first_format_does_not_end_a_pause(clock: VirtualClock) -> None:
     text = io.StringIO()
     async with Scheduler(clock=clock) as s:
-        await s.add_job(greet, every(minutes=5), id="job")
+        await s.add_job(carried, every(minutes=5), id="job")
         await s.pause_job("job", reason="until someone says so")
         await s.export_jobs(text)
     first = (
