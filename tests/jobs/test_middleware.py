@@ -382,6 +382,48 @@ async def test_one_that_ignores_its_cancellation_does_not_keep_the_scheduler_fro
         assert (run.state, run.reason) == ("cancelled", "shutdown")
 
 
+async def test_a_run_may_be_cancelled_at_any_point_on_its_way() -> None:
+    steps: list[str] = []
+    cancel_at = 0
+
+    async def step(name: str) -> None:
+        steps.append(name)
+        if len(steps) == cancel_at:
+            assert await s.cancel_run(current_run().id)
+        await anyio.lowlevel.checkpoint()
+
+    async def around(run: Run[Any], call_next: CallNext) -> Outcome:
+        try:
+            await step("before")
+            outcome = await call_next()
+            await step("after")
+        finally:
+            steps.append("finally")
+        return outcome
+
+    async def within(run: Run[Any], call_next: CallNext) -> Outcome:
+        await step("before")
+        outcome = await call_next()
+        await step("after")
+        return outcome
+
+    async def job() -> None:
+        await step("job")
+        await step("job")
+
+    whole = ["before", "before", "job", "job", "after", "after"]
+    async with wrapped(around, within) as s:
+        for cancel_at in range(1, 8):
+            steps.clear()
+            run = await s.run_job(job)
+            end, _ = await state_of(run)
+            assert (end, steps) == (
+                "RunCancelled" if cancel_at <= len(whole) else "succeeded",
+                [*whole[:cancel_at], "finally"],
+            )
+        assert s.health().ok
+
+
 async def test_one_may_give_up_waiting_for_the_job() -> None:
     async def bound(run: Run[Any], call_next: CallNext) -> Outcome:
         with anyio.move_on_after(0.01):
