@@ -10,14 +10,14 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final, final
 
 from asyncsched.clock import process_id
 from asyncsched.context import RunScope, scope_var
 from asyncsched.executors.base import Call
 from asyncsched.executors.on_loop import run_on_loop
-from asyncsched.executors.outcome import describe_exception, storable
+from asyncsched.executors.outcome import ancestry_of, describe_exception, storable
 from asyncsched.run import Outcome
 
 __all__ = ["CAPTURE_BYTES", "LogCapture", "capturing", "run_captured"]
@@ -123,8 +123,7 @@ class _CaptureHandler(logging.Handler):
         scope = scope_var.get(None)
         sink = None if scope is None else scope.sink
         if sink is not None:
-            with suppress(BaseException):  # formatting runs code of the arguments' types
-                sink.add(_line(record))
+            sink.add(_line(record))
         if _is_alone(self, record) and logging.lastResort is not None and record.levelno >= logging.lastResort.level:
             logging.lastResort.handle(record)
         return True
@@ -134,17 +133,18 @@ _handler: Final = _CaptureHandler()
 
 
 def _line(record: logging.LogRecord) -> str:
-    """Return a record as ``LEVEL logger: message``, with the traceback where there is one."""
+    """Return a record as ``LEVEL logger: message``, with the traceback where there is one; never raises."""
+    text = ""
     try:
-        message = storable(record.getMessage(), _RECORD_BYTES)
-    except BaseException as error:  # noqa: BLE001 - as above
-        message = f"<no message: {storable(type(error).__qualname__, _MARKER_BYTES)} was raised while it was formatted>"
-    text = f"{record.levelname} {record.name}: {message}"
-    if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
-        text += f"\n{describe_exception(record.exc_info[1]).traceback}"
-    if record.stack_info:
-        text += f"\n{record.stack_info}"
-    return storable(text, _RECORD_BYTES)
+        text = storable(f"{record.levelname} {record.name}: ", _RECORD_BYTES // 8)
+        text += storable(record.getMessage(), _RECORD_BYTES)
+        if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+            text += f"\n{describe_exception(record.exc_info[1]).traceback}"
+        if record.stack_info:
+            text += f"\n{record.stack_info}"
+        return storable(text, _RECORD_BYTES)
+    except BaseException as error:  # noqa: BLE001 - this runs code of the arguments' types
+        return f"{text}<{ancestry_of(error)[0]} was raised while this was formatted>"
 
 
 def _is_alone(handler: logging.Handler, record: logging.LogRecord) -> bool:

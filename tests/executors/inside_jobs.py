@@ -178,6 +178,8 @@ def log_hostile() -> str:
     for kind in ("error", "exit", "logs", "megabytes"):
         logger.warning("<%s>", Hostile(kind))
     logger.warning("%d %d", 1)  # noqa: PLE1206 - too few arguments
+    odd = {"msg": "odd", "levelno": logging.ERROR, "exc_info": (None, "no exception", None)}
+    logger.handle(logging.makeLogRecord(odd))
     logger.error("nul \0 and surrogate \ud800")
     logging.lastResort = last_resort
     return "done"
