@@ -58,7 +58,8 @@ def starting(following: int | None = None, *, node: str = "node") -> Planner:
 
 def fire_and_finish(state: MemoryState, now: int = NOW, following: int | None = None) -> None:
     fired = state.fire_due(now, 10_000, starting(following))
-    state.finish([replace(start.run, state="succeeded", finished_at=now) for start in fired.starts])
+    ended = [replace(start.run, state="succeeded", finished_at=now) for start in fired.starts]
+    state.ends.finish(ended, None, ())
 
 
 async def test_it_says_what_it_is() -> None:
@@ -157,9 +158,9 @@ def test_a_fire_that_is_recorded_cannot_be_enqueued_again() -> None:
     (start,) = state.fire_due(NOW, 10, starting(NOW + 1)).starts
     again = replace(start.run, id="again", state="pending")
     with pytest.raises(ConfigurationError, match="recorded already"):
-        state.enqueue([again])
-    state.enqueue([replace(again, cause="manual")])
-    state.enqueue([replace(again, cause="manual")])
+        state.ends.enqueue([again], None, NOW)
+    state.ends.enqueue([replace(again, cause="manual")], None, NOW)
+    state.ends.enqueue([replace(again, cause="manual")], None, NOW)
     assert [run.id for run in state.ledger.query(None, "pending", None, None, 10)] == ["again"]
 
 
@@ -168,7 +169,7 @@ def test_a_dead_node_keeps_no_run_whatever_the_plan_says() -> None:
     state.add([job_row("job")], None, ())
     state.nodes.join(Node(id="node"), NOW, NOW + 1)
     state.fire_due(NOW, 10, starting(NOW + 100))
-    recovered = state.recover(NOW + 1, lambda _job, run, _now: run)
+    recovered = state.ends.recover(NOW + 1, lambda _job, run, _now: run, None)
     assert [run.state for run in recovered.runs] == ["lost"]
     assert "expected pending or over" in (recovered.runs[0].reason or "")
 
