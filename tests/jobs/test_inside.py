@@ -12,6 +12,7 @@ import pytest
 from asyncsched import (
     JobExecuted,
     JobProgress,
+    RunCancelled,
     Scheduler,
     SchedulerStateError,
     current_run,
@@ -141,6 +142,8 @@ async def test_a_thread_that_was_given_up_tells_nothing_any_more() -> None:
         await anyio.to_thread.run_sync(told.wait, WAIT_S)
         (run,) = await s.get_runs()
         await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.wait()
         going_on.set()
         await anyio.to_thread.run_sync(over.wait, WAIT_S)
         await s.run_job(jobs.tell)
