@@ -109,6 +109,13 @@ async def who_cannot_start_leaves_the_limit_to_others(trial: Trial) -> None:
     await trial.store.enqueue([*stuck, trial.run("paused", at=-50, limit_key="l", cause="schedule")])
     foreign = Foreign(tasks=("x",), executors=("async",))
     same(await trial.store.next_wakeup(foreign), None, "foreign ones are not waited for")
+    await _waiting(trial, "later", "l", at=AHEAD)
+    wakeup = await trial.store.next_wakeup(Foreign(("x",)))
+    same(wakeup, trial.start - 50, "the one that is not accepted is")
+    await trial.store.update(["refused"], lambda job, _now: replace(job, task="x"))
+    wakeup = await trial.store.next_wakeup(Foreign(("x",)))
+    same(wakeup, trial.start + AHEAD, "a foreign one does not hasten what waits beside it")
+    await trial.store.update(["refused"], lambda job, _now: replace(job, task="suite:task"))
     (free,) = await _waiting(trial, "free", "l")
 
     async def claim() -> list[str]:
