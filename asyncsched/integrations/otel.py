@@ -7,8 +7,8 @@ try:
     from opentelemetry import context as telemetry
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, get_tracer, set_span_in_context
     from opentelemetry.util.types import AttributeValue
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"{error}; tracing needs it: pip install 'asyncsched[otel]'") from error
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(f"{_error}; tracing needs it: pip install 'asyncsched[otel]'") from _error
 
 from asyncsched.context import current_job
 from asyncsched.errors import Snooze

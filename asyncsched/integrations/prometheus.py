@@ -17,8 +17,8 @@ try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
     from prometheus_client.metrics_core import GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"{error}; metrics need it: pip install 'asyncsched[prometheus]'") from error
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(f"{_error}; metrics need it: pip install 'asyncsched[prometheus]'") from _error
 
 from asyncsched.clock import SystemClock, to_us
 from asyncsched.context import current_job
