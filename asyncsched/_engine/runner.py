@@ -124,7 +124,7 @@ class RunnerPool:
         self._refusal: str | None = None
         self._cancelled: type[BaseException] = BaseException
         self._native_cancellations: Callable[[], int] = int
-        self.deferred = 0
+        self.deferred: int = 0
         """How many claimed runs wait for the end of an earlier attempt of theirs on this node."""
         self.active: Final[dict[str, Assignment]] = {}
 
