@@ -47,6 +47,9 @@ class Executor(Protocol):
         Runs in a context of its own: context variables that user code sets do not outlive it.
         When the surrounding cancel scope is cancelled, coroutines are cancelled, a process is
         killed, and a thread is abandoned; the cancellation is then passed on, never swallowed.
+
+        Where the job has ``capture_logs``, what the attempt logs is in ``call.scope.notes`` when this
+        ends, in whatever way.
         """
         ...
 

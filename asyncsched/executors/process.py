@@ -52,7 +52,8 @@ class ProcessExecutor:
     elsewhere it ends as soon as it runs Python code again.
 
     An exception of the job's comes back as the outcome's ``exception`` where it can be pickled within
-    64 KiB; its text always does.
+    64 KiB; its text and the names of its classes always do, and so do `RetryLater` and `Snooze`. What a
+    job logs comes back with its end, and is lost with a worker that dies.
 
     Args:
         max_workers: how many processes there may be, at least 1; by default as many as processors.

@@ -219,3 +219,15 @@ def give() -> dict[str, Colour]:
 
 def count_on() -> int:
     return (current_run().last_result or 0) + 1
+
+
+def later_once() -> int:
+    if current_run().attempt == 1:
+        raise Later
+    return current_run().attempt
+
+
+def local_once() -> int:
+    if current_run().attempt == 1:
+        raise Local("x")
+    return current_run().attempt

@@ -12,6 +12,7 @@ import pytest
 from asyncsched import (
     JobExecuted,
     JobProgress,
+    Retry,
     RunCancelled,
     Scheduler,
     SchedulerStateError,
@@ -208,6 +209,23 @@ async def test_the_last_result_is_carried_on(kind: Kind) -> None:
         job = await s.add_job(func, every(days=300), id="count", executor=executor, carry_result=True)
         with anyio.fail_after(WAIT_S):
             assert [await (await job.run_now()).wait() for _ in range(3)] == [1, 2, 3]
+
+
+async def test_a_process_job_is_run_again_for_exceptions_that_do_not_survive_the_way(clock: VirtualClock) -> None:
+    rule = Retry(max_attempts=2, delay=1, jitter=False, on=(jobs.Local,))
+    async with scheduler_of(clock) as s:
+        await s.add_job(jobs.later_once, id="wish", executor="process")
+        await s.add_job(jobs.local_once, id="rule", executor="process", retry=rule)
+        await s.add_job(jobs.local, id="plain", executor="process")
+        await clock.advance(minutes=2)
+        runs = {run.job_id: run for run in await s.get_runs()}
+
+    assert {(name, run.state, run.result) for name, run in runs.items()} == {
+        ("wish", "succeeded", 2),
+        ("rule", "succeeded", 2),
+        ("plain", "failed", None),
+    }
+    assert [offset(runs[name].started_at or T0) for name in ("wish", "rule")] == [90, 1]
 
 
 async def test_outside_of_a_job_there_is_no_current_run() -> None:
