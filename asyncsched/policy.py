@@ -41,6 +41,7 @@ JobState: TypeAlias = Literal["active", "paused", "parked"]
 UniqueMode: TypeAlias = Literal["keep", "replace", "debounce"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,63}", re.ASCII)
+_LONG_AGO: Final = -(2**62)
 _LONGEST_KEY: Final = 120
 _SHORTEST_PERIOD_S: Final = 0.001
 _LONGEST_PERIOD_S: Final = 366 * 86_400.0
@@ -257,9 +258,13 @@ class Unique(msgspec.Struct, frozen=True):
     ``window`` is how far back that other may have been asked for, in microseconds, judged by its
     ``fire_time``; cancelled ones do not count. ``keep``: it stands for the new one, whatever its
     state. ``replace``: if it waits for its first attempt, it is cancelled and the new one takes its
-    place. ``debounce``: if it so waits, it is put off to ``window`` from now, and a new one begins
-    no earlier than that either.
+    place. ``debounce``: if it so waits, however long ago it was asked for, it is put off to
+    ``window`` from now, and a new one begins no earlier than that either.
     """
 
     window: int
     mode: UniqueMode = "keep"
+
+    def since(self, now: int) -> int:
+        """Return from when on a run counts as asked for of late."""
+        return _LONG_AGO if self.mode == "debounce" else now - self.window

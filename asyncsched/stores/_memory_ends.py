@@ -134,7 +134,7 @@ class MemoryEnds:
         known = self._ledger.get(run.id)
         if known is not None:
             return known
-        other = None if run.unique_key is None else self._ledger.same(run.unique_key, now - unique.window)
+        other = None if run.unique_key is None else self._ledger.same(run.unique_key, unique.since(now))
         is_waiting = other is not None and other.state == "pending" and other.attempt == 0
         if other is not None and unique.mode == "keep":
             return other

@@ -105,7 +105,7 @@ async def _enqueue_one(
     stored = await transaction.rows(_STORED, [run.id])
     if stored:
         return session.runs.read_anyhow(stored[0])
-    found = [] if run.unique_key is None else await transaction.rows(_SAME, run.unique_key, now - unique.window)
+    found = [] if run.unique_key is None else await transaction.rows(_SAME, run.unique_key, unique.since(now))
     other = session.runs.read_anyhow(found[0]) if found else None
     if other is not None and unique.mode == "keep":
         return other

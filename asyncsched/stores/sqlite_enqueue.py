@@ -48,7 +48,7 @@ def _enqueue_unique(
     known = _by_id(session, [run.id]).get(run.id)
     if known is not None:
         return known
-    rows = [] if run.unique_key is None else session.rows(_OF_LATE, (run.unique_key, now - unique.window))
+    rows = [] if run.unique_key is None else session.rows(_OF_LATE, (run.unique_key, unique.since(now)))
     other = session.runs.read_anyhow(rows[0]) if rows else None
     is_waiting = other is not None and other.state == "pending" and other.attempt == 0
     if other is not None and unique.mode == "keep":
