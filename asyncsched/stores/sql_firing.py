@@ -130,12 +130,12 @@ def fired(
         verdicts=verdicts,
         parked=[Parked(stored.job.id, reason) for stored, reason in parked],
         finished=[plan.stored.job.id for plan in planned if plan.is_finished],
-        resumed=[plan.stored.job.id for plan in planned if _is_resumed(plan)],
+        resumed=[plan.stored.job.id for plan in planned if plan.stored.job.state == "paused" and _is_active(plan)],
         cancelling=cancelling,
         cancelled=cancelled,
         pending=is_waiting,
     )
 
 
-def _is_resumed(plan: Planned) -> bool:
-    return plan.stored.job.state == "paused" and plan.decision.job.state == "active"
+def _is_active(plan: Planned) -> bool:
+    return plan.decision.job.state == "active"

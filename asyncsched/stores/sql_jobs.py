@@ -234,8 +234,12 @@ def _joined(
     added_at: int,
 ) -> JobRecord:
     """Return the record of a row of `STATE_COLUMNS` and a definition; made once, for the speed of it."""
-    id_, revision, version, _, _, _, next_fire, due_at, last_fire, status, reason, *others = state
-    paused_at, skip_until, failures, carried, tail = others
+    # fmt: off
+    (
+        id_, revision, version, _, _, _, next_fire, due_at, last_fire, status, reason, paused_at, skip_until,
+        failures, carried, tail,
+    ) = state
+    # fmt: on
     if not isinstance(id_, str):
         raise SerializationError(f"the id {id_!r:.100} is not text")
     _check_instants(next_fire, due_at, last_fire, paused_at, skip_until, added_at)

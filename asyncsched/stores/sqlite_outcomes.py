@@ -18,9 +18,7 @@ from asyncsched.stores.sqlite_session import RUNS, Session, Stored
 __all__ = ["cancel_pending", "cancellations", "completed", "finish", "request_cancel"]
 
 _HELD: Final = "WHERE id = ? AND node = ? AND attempt = ? AND state = 'running'"
-_END: Final = (
-    f"UPDATE runs SET state = ?, started_at = ?, finished_at = ?, reason = ?, result = ?, error = ?, logs = ? {_HELD}"
-)
+_END: Final = f"UPDATE runs SET state = ?, started_at = ?, finished_at = ?, reason = ?, result = ?, error = ? {_HELD}"
 _FINISH: Final = (
     "UPDATE runs SET state = ?, started_at = ?, finished_at = ?, reason = ?, result = ?, error = ?, logs = ?, node = ?, "
     f'scheduled_time = ?, lost_count = ?, snoozes = ?, until = ?, "count" = ? {_HELD}'
@@ -58,9 +56,9 @@ def finish(
 
 def _write_outcomes(session: Session, runs: Sequence[RunRecord]) -> list[RunRecord]:
     """Write all rows at once; if any does not hold any more, one by one, to tell which."""
-    all_over = all(run.state in OVER_STATES for run in runs)
-    statement = _END if all_over else _FINISH
-    rows = [_end_row(session, run) if all_over else _outcome_row(session, run) for run in runs]
+    all_plain = all(run.attempt == 1 and run.logs is None and run.state in OVER_STATES for run in runs)
+    statement = _END if all_plain else _FINISH
+    rows = [_end_row(session, run) if all_plain else _outcome_row(session, run) for run in runs]
     session.connection.execute("SAVEPOINT outcomes")
     if session.write(statement, rows) == len(rows):
         session.connection.execute("RELEASE outcomes")
@@ -78,17 +76,18 @@ def _has_ended_so(session: Session, run: RunRecord) -> bool:
 
 
 def _end_row(session: Session, run: RunRecord) -> tuple[Any, ...]:
-    """Return what the end of an attempt changes of its run; identity and arguments stay as they are."""
+    """Return what the end of a first attempt changes of its run, as long as nothing was logged."""
     error = None if run.error is None else session.runs.error_bytes(run.error)
-    end = run.state, run.started_at, run.finished_at, storable(run.reason), run.result, error, storable(run.logs)
+    end = run.state, run.started_at, run.finished_at, storable(run.reason), run.result, error
     return (*end, run.id, run.node, run.attempt)
 
 
 def _outcome_row(session: Session, run: RunRecord) -> tuple[Any, ...]:
-    """Return what an attempt may change of its run when it is to be tried again."""
-    end, held = _end_row(session, run)[:7], (run.id, run.node, run.attempt)
+    """Return all that an attempt may change of its run; identity and arguments stay as they are."""
+    end, held = _end_row(session, run)[:6], (run.id, run.node, run.attempt)
     node = None if run.state == "pending" else run.node
-    return (*end, node, run.scheduled_time, run.lost_count, run.snoozes, run.until, run.count, *held)
+    others = run.lost_count, run.snoozes, run.until, run.count
+    return (*end, storable(run.logs), node, run.scheduled_time, *others, *held)
 
 
 # -- what follows ----------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def _but_foreign(statement: str, number: str) -> str:
         (sqlite_waiting._FULL.format(sqlite_waiting._HOLDING), "runs_again"),
         (sqlite_waiting._SLOTS, "runs_waiting"),
         (sqlite_limits._LANES, "runs_held_back"),
-        (sqlite_limits._RUNNING, "runs_limited"),
+        (sqlite_limits._RUNNING, "runs_running"),
         (sqlite_limits._BUCKETS.replace("{}", "?, ?"), "PRIMARY KEY"),
         (sqlite_firing._HOLDING[0], "runs_running"),
         (sqlite_firing._HOLDING[1], "runs_waiting"),

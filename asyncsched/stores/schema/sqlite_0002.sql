@@ -29,7 +29,7 @@ CREATE UNIQUE INDEX runs_fire ON runs (
 );
 
 DROP INDEX runs_running;
-CREATE INDEX runs_running ON runs (job_id, unbound) WHERE state = 'running';
+CREATE INDEX runs_running ON runs (job_id, unbound, limit_key) WHERE state = 'running';
 DROP INDEX runs_waiting;
 CREATE INDEX runs_waiting ON runs (job_id, attempt, unbound) WHERE state = 'pending';
 -- Those that hold a slot while they wait for another attempt.
@@ -42,7 +42,6 @@ CREATE INDEX runs_pending ON runs (priority DESC, scheduled_time, job_id, attemp
     WHERE state = 'pending' AND limit_key IS NULL;
 CREATE INDEX runs_held_back ON runs (limit_key, priority, scheduled_time, job_id, attempt, unbound, cause)
     WHERE state = 'pending' AND limit_key IS NOT NULL;
-CREATE INDEX runs_limited ON runs (limit_key) WHERE state = 'running' AND limit_key IS NOT NULL;
 
 CREATE INDEX runs_unique ON runs (unique_key, fire_time) WHERE unique_key IS NOT NULL;
 
