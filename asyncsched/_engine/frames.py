@@ -11,6 +11,7 @@ import gc
 import linecache
 import os
 import sys
+import threading
 from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from pathlib import Path
@@ -38,6 +39,7 @@ _current_frames: Final[Callable[[], dict[int, FrameType]] | None] = getattr(sys,
 """The one way to see other threads; not every interpreter has it."""
 
 _COLLECTS_ANYWHERE: Final = sys.version_info < (3, 12)
+_reading: Final = threading.Lock()
 
 _WAITS: Final = frozenset({"select", "_poll", "get_events"})
 """By which functions the loops that are written in Python wait, of the standard library and of trio."""
@@ -162,17 +164,21 @@ def _codes(frame: FrameType | None) -> Iterator[CodeType]:
 
 def _read(thread: int, read: Callable[[FrameType], T]) -> T | None:
     """Return what the deepest frame of a thread is read for; ``None`` if there is no such thread."""
-    collects = _COLLECTS_ANYWHERE and gc.isenabled()
-    if collects:
+    if not _COLLECTS_ANYWHERE:
+        return _read_now(thread, read)
+    with _reading:  # two readers would switch it on for each other
+        collects = gc.isenabled()
         gc.disable()
-    try:
-        frame = None if _current_frames is None else _current_frames().get(thread)
-        found = None if frame is None else read(frame)
-        del frame
-        return found
-    finally:
-        if collects:
-            gc.enable()
+        try:
+            return _read_now(thread, read)
+        finally:
+            if collects:
+                gc.enable()
+
+
+def _read_now(thread: int, read: Callable[[FrameType], T]) -> T | None:
+    frame = None if _current_frames is None else _current_frames().get(thread)
+    return None if frame is None else read(frame)
 
 
 def _where(spots: tuple[tuple[CodeType, int], ...]) -> str:
