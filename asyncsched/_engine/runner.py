@@ -26,7 +26,7 @@ from asyncsched.context import Control, RunScope, cancelled_runs
 from asyncsched.executors.base import Call, Executor
 from asyncsched.job import JobRecord
 from asyncsched.logs import marks_of
-from asyncsched.run import Outcome, RunError, RunRecord
+from asyncsched.run import PLANNED_CAUSES, Outcome, RunError, RunRecord
 from asyncsched.stores.base import Start
 from asyncsched.tasks import TaskRegistry
 
@@ -196,7 +196,8 @@ class RunnerPool:
         for assignment in tuple(self.active.values()):
             job, run = assignment.start.job, assignment.start.run
             is_meant = assignment.home.name == store and job_id in (None, job.id)
-            if is_meant and assignment.scope is None and (manual or run.cause != "manual"):
+            is_fire = run.cause in PLANNED_CAUSES and run.attempt == 1
+            if is_meant and assignment.scope is None and (manual or is_fire):
                 assignment.cancel(reason)
 
     def refuse(self, reason: str) -> None:
@@ -374,7 +375,8 @@ class RunnerPool:
 def _is_too_late(start: Start, now: int) -> bool:
     """Tell whether the first attempt of a scheduled run would start beyond its grace."""
     grace, run = start.job.policies.misfire_grace, start.run
-    return grace is not None and run.attempt == 1 and run.cause != "manual" and now > run.scheduled_time + grace
+    is_fire = run.attempt == 1 and run.cause in PLANNED_CAUSES
+    return grace is not None and is_fire and now > run.scheduled_time + grace
 
 
 async def _attempt(executor: Executor, call: Call) -> Outcome:
