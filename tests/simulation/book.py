@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from asyncsched._engine.plan import Decision
 from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, PLANNED_CAUSES, RunRecord
-from asyncsched.stores._memory_state import MemoryState
 
 if TYPE_CHECKING:
+    from asyncsched.stores._memory_state import MemoryState
     from asyncsched.triggers.base import Trigger
 
-__all__ = ["Attempt", "Book", "JobChange", "Revision", "RunChange", "Step"]
+__all__ = ["Attempt", "Book", "JobChange", "Reader", "Revision", "RunChange", "Step", "holds_slot", "pieces"]
 
 
 QUEUE: Final = 2000
@@ -131,6 +131,7 @@ class Book:
         told: with which event a run ended; submitted: the attempts that events told of.
         paused_at: the number of the step after which a job was last seen paused; removed_at alike.
         least_kept: the smallest ``keep_runs`` that a job has had.
+        starts: when runs began under the key of a named limit.
     """
 
     def __init__(self) -> None:
@@ -148,9 +149,14 @@ class Book:
         self.paused_at: dict[str, int] = {}
         self.removed_at: dict[str, int] = {}
         self.least_kept: dict[str, int] = {}
+        self.starts: defaultdict[str, list[int]] = defaultdict(list)
 
     def running_of(self, job_id: str) -> list[RunRecord]:
         return [run for run in self.live.values() if run.job_id == job_id and run.state == "running"]
+
+    def holding(self, job_id: str) -> set[str]:
+        """Return the runs that hold a slot of a job: those that run, and those that wait for another attempt."""
+        return {run.id for run in self.live.values() if run.job_id == job_id and holds_slot(run)}
 
     def pending_of(self, job_id: str) -> list[RunRecord]:
         return [run for run in self.live.values() if run.job_id == job_id and run.state == "pending"]
@@ -161,6 +167,9 @@ class Book:
             self._enter_job(step, job)
         for run in step.runs:
             self._enter_run(run)
+            begun = run.begins
+            if begun is not None and begun.limit_key is not None:
+                self.starts[begun.limit_key].append(step.at)
         for before, decision in step.decisions:
             self._enter_verdicts(before, decision)
 
@@ -204,9 +213,21 @@ class Book:
 
 def pieces(before: JobRecord, decision: Decision) -> Iterator[tuple[int, int, int | None]]:
     """Yield the ranges of instants that a decision gives a verdict on, in order: first, last, how many."""
-    found = [(run.fire_time, run.until or run.fire_time, run.count) for run in decision.runs
-             if run.cause in PLANNED_CAUSES]  # fmt: skip
+    rows = [run for run in decision.runs if run.cause in PLANNED_CAUSES]
+    if decision.longer is not None:
+        rows.append(decision.longer[1])
+    found = [(run.fire_time, run.until or run.fire_time, run.count) for run in rows]
     yield from sorted(found)
+
+
+def holds_slot(run: RunRecord) -> bool:
+    """Tell whether a run counts for ``max_instances``."""
+    return not run.unbound and (run.state == "running" or (run.state == "pending" and run.attempt > 0))
+
+
+def _written(decision: Decision) -> tuple[RunRecord, ...]:
+    """Return the rows that a decision puts into the ledger."""
+    return decision.runs if decision.longer is None else (*decision.runs, decision.longer[0])
 
 
 class Reader:
@@ -226,14 +247,14 @@ class Reader:
             ends: rows that this step was given or returned: a job may keep none that is over.
         """
         jobs = tuple(_differing(book.jobs, self._state.jobs.rows))
-        return tuple(JobChange(*pair) for pair in jobs), tuple(self._runs(book, jobs, decisions, ends))
+        return tuple(JobChange(*pair) for pair in jobs), tuple(self._runs(book, decisions, ends))
 
     def unwritten(self, decisions: list[tuple[JobRecord, Decision]]) -> tuple[RunRecord, ...]:
         """Return decided rows that the ledger does not show and that retention cannot have removed at once."""
         return tuple(
             run
             for _, decision in decisions
-            for run in decision.runs
+            for run in _written(decision)
             if self._state.ledger.get(run.id) is None and not self._is_fleeting(decision.job, run)
         )
 
@@ -257,27 +278,32 @@ class Reader:
         return sum(row.state in OVER_STATES for row in rows) >= keep
 
     def _runs(
-        self, book: Book, jobs: Any, decisions: list[tuple[JobRecord, Decision]], ends: dict[str, RunRecord]
+        self, book: Book, decisions: list[tuple[JobRecord, Decision]], ends: dict[str, RunRecord]
     ) -> Iterator[RunChange]:
         ledger = self._state.ledger
         for before, after in _differing(book.live, ledger.live.rows):
             known = before or book.over.get(after.id)  # one that was over must not come back, but may
             yield RunChange(known, after if after is not None else ledger.get(before.id) or ends.get(before.id))
         for run_id in reversed(ledger._over):
-            if run_id in book.over:
+            known = book.over.get(run_id)
+            if known is not None and known is ledger._over[run_id]:
                 break
-            if run_id not in book.live:
+            if known is None and run_id not in book.live:
                 yield RunChange(None, ledger._over[run_id])
         for _, decision in decisions:
-            for run in decision.runs:
+            for run in _written(decision):
                 if ledger.get(run.id) is None and self._is_fleeting(decision.job, run):
-                    yield RunChange(None, run)
-        for _, after in jobs:
-            tail = getattr(after, "tail", None)
-            if tail is not None and (known := book.over.get(tail.run_id)) is not None:
-                row = ledger.get(tail.run_id)
-                if row is not None and row is not known and row != known:
-                    yield RunChange(known, row)
+                    yield RunChange(book.over.get(run.id), run)
+        for known, row in self._grown(book, decisions):
+            yield RunChange(known, row)
+
+    def _grown(self, book: Book, decisions: list[tuple[JobRecord, Decision]]) -> Iterator[tuple[RunRecord, RunRecord]]:
+        """Yield the verdicts that stand for more instants than before."""
+        for _, decision in decisions:
+            if decision.longer is not None and (known := book.over.get(decision.longer[0].id)) is not None:
+                row = self._state.ledger.get(known.id)
+                if row is not None and row != known:
+                    yield known, row
 
 
 def _differing(known: dict[str, Any], found: dict[str, Any]) -> Iterator[tuple[Any, Any]]:

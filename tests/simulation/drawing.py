@@ -52,10 +52,23 @@ def _job(draw: random.Random, id: str, seconds: float) -> JobPlan:
         id=id,
         trigger=trigger,
         seconds=draw.choice((0.0, 0.0, 0.4, 5.0, 20.0, 90.0)),
-        fails=draw.choice((0.0, 0.0, 0.3)),
+        fails=draw.choice((0.0, 0.0, 0.3, 0.8)),
+        asks=draw.choice((0.0, 0.0, 0.0, 0.3)),
+        moves=draw.choice((0.0, 0.0, 0.0, 0.0, 0.2)),
         stubborn=draw.choice((0.0, 0.0, 0.0, 2.0, 40.0)),
+        retry=_retry(draw) if draw.random() < 0.4 else None,
         options=_options(draw),
     )
+
+
+def _retry(draw: random.Random) -> dict[str, Any]:
+    return {
+        "max_attempts": draw.choice((1, 2, 5)),
+        "delay": draw.choice((0.0, 2.0, 30.0)),
+        "backoff": draw.choice((1.0, 3.0)),
+        "max_delay": draw.choice((10.0, 300.0)),
+        "jitter": draw.random() < 0.5,
+    }
 
 
 def _trigger(draw: random.Random, seconds: float) -> TriggerPlan:
@@ -68,6 +81,8 @@ def _trigger(draw: random.Random, seconds: float) -> TriggerPlan:
         case 2:
             since = round(draw.uniform(-3600, 60), 3)
             return TriggerPlan(every=draw.choice((17, 45, 61.5)), since=since, breaks_at=breaks_at)
+        case 3:
+            return TriggerPlan(every=draw.choice((5, 40)), after_end=draw.random() < 0.5)
         case _:
             return TriggerPlan(every=draw.choice((7, 20, 30, 60, 60, 97.25, 240)), breaks_at=breaks_at)
 
@@ -79,7 +94,7 @@ def _options(draw: random.Random) -> dict[str, Any]:
         if draw.random() < part:
             options[name] = value()
 
-    sometimes("overlap", 0.7, lambda: draw.choice(("skip", "queue_one", "queue_all", "allow")))
+    sometimes("overlap", 0.7, lambda: draw.choice(("skip", "queue_one", "queue_all", "cancel_running", "allow")))
     sometimes("max_instances", 0.5, lambda: draw.choice((1, 2, 3, None)))
     sometimes("coalesce", 0.6, lambda: draw.choice(("latest", "earliest", "all")))
     sometimes("misfire_grace_time", 0.3, lambda: draw.choice((0.5, 5, 60)))
@@ -90,6 +105,11 @@ def _options(draw: random.Random) -> dict[str, Any]:
     sometimes("priority", 0.3, lambda: draw.choice((-5, 5)))
     sometimes("on_lost", 0.4, lambda: draw.choice(("retry", "fail")))
     sometimes("max_lost", 0.3, lambda: draw.choice((0, 1, 5)))
+    sometimes("pause_after_failures", 0.15, lambda: draw.choice((1, 4)))
+    sometimes("limit", 0.25, lambda: draw.choice(("two", "slow", "one")))
+    sometimes("on_success", 0.1, lambda: f"job-{draw.randrange(4)}")
+    sometimes("on_failure", 0.1, lambda: f"job-{draw.randrange(4)}")
+    sometimes("carry_result", 0.1, lambda: True)
     sometimes("keep_runs", 0.4, lambda: draw.choice((0, 3, 30, None)))
     return options
 
@@ -122,6 +142,14 @@ def _actions(draw: random.Random, jobs: tuple[JobPlan, ...], nodes: int, seconds
                 ends_at = min(seconds, at + draw.choice((1, 30, 200)))
                 what = draw.choice(("resume_now", "resume_past"))
                 action = Action(at=ends_at, node=draw.randrange(nodes), what=what, job=job.id)
+            case "pause_until":
+                action = Action(at=at, node=node, what=what, job=job.id, seconds=draw.choice((-5, 20, 150)))
+            case "run_unique":
+                how = draw.choice(("keep", "replace", "debounce"))
+                action = Action(at=at, node=node, what=what, job=job.id, seconds=draw.choice((5, 120)), how=how)
+            case "backfill":
+                policy = draw.choice((None, "queue_all", "allow", "queue_one", "skip"))
+                action = Action(at=at, node=node, what=what, job=job.id, seconds=draw.choice((60, 300)), how=policy)
             case "edit":
                 action = Action(at=at, node=node, what=what, job=job.id, trigger=_trigger(draw, seconds))
             case "add" | "retouch":

@@ -21,7 +21,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from asyncsched.job import JobRecord
 from asyncsched.run import OVER_STATES, PLANNED_CAUSES, RunRecord, RunState
-from tests.simulation.book import Book, Step, pieces
+from tests.simulation.book import Book, Step, holds_slot, pieces
+from tests.simulation.jobs import LIMITS
 from tests.simulation.reference import following, instants, is_delay
 
 __all__ = ["ATTEMPT_CHECKS", "STEP_CHECKS", "Begin", "check_event"]
@@ -65,7 +66,7 @@ def _untiled(
         if last != first and following(trigger, last - 1, last) != last:
             yield f"{before.id}: {last} ends a range and is no instant of {trigger!r}"
         expected = None if is_delay(trigger) else following(trigger, last, step.at + _NO_HORIZON)
-    if not found:
+    if not found and before.state != "paused":  # the end of a pause may be all that was due
         yield f"{before.id} was due at {before.due_at}, and the plan has no verdict"
     if after.next_fire != expected and not is_delay(trigger):
         yield f"{before.id}: its next fire is {after.next_fire}, and {expected} is the first without a verdict"
@@ -155,26 +156,43 @@ def i6_only_the_holder_completes(step: Step, book: Book) -> Iterator[str]:
             yield f"{run.id}: the end of attempt {run.attempt}, which ran, was not written"
 
 
-def i7_limits_hold(step: Step, book: Book) -> Iterator[str]:
-    """After each start at most ``max_instances`` runs of the job hold a slot, over all nodes."""
-    for job_id in dict.fromkeys(c.row.job_id for c in step.runs if c.begins is not None and not is_unbound(c.row)):
+def i7_max_instances_holds(step: Step, book: Book) -> Iterator[str]:
+    """After each start at most ``max_instances`` runs of the job run; after a first attempt, so many hold a slot."""
+    begun = [run for change in step.runs if (run := change.begins) is not None and not run.unbound]
+    for job_id in dict.fromkeys(run.job_id for run in begun):
         job = book.jobs.get(job_id) or next((c.after for c in step.jobs if c.after and c.after.id == job_id), None)
         if job is None or job.policies.max_instances is None or job.policies.overlap == "allow":
             continue
-        holding = {run.id for run in book.live.values() if run.job_id == job_id and run.state == "running"
-                   and not is_unbound(run)}  # fmt: skip
+        holding = book.holding(job_id)
+        running = {run.id for run in book.running_of(job_id) if not run.unbound}
         for change in step.runs:
-            if change.row.job_id == job_id:
-                holding.discard(change.row.id)
-                if change.after is not None and change.after.state == "running" and not is_unbound(change.row):
-                    holding.add(change.row.id)
-        if len(holding) > job.policies.max_instances:
-            yield f"{len(holding)} runs of {job_id} run, at most {job.policies.max_instances} may: {sorted(holding)}"
+            if change.row.job_id == job_id and not change.row.unbound:
+                for held, does in ((holding, change.after is not None and holds_slot(change.after)),
+                                   (running, change.after is not None and change.after.state == "running")):  # fmt: skip
+                    (held.add if does else held.discard)(change.row.id)
+        most = job.policies.max_instances
+        is_first = any(run.job_id == job_id and run.attempt == 1 for run in begun)
+        if len(running) > most:
+            yield f"{len(running)} runs of {job_id} run, at most {most} may: {sorted(running)}"
+        elif is_first and len(holding) > most:
+            yield f"a run of {job_id} begins, and {len(holding)} hold its {most} slots: {sorted(holding)}"
 
 
-def is_unbound(run: RunRecord) -> bool:
-    """Tell whether ``max_instances`` does not concern the run."""
-    return run.unbound
+def i7_named_limits_hold(step: Step, book: Book) -> Iterator[str]:
+    """After each start at most ``concurrency`` runs run under the key of a named limit, and no more begin than its rate."""
+    begun = [run for change in step.runs if (run := change.begins) is not None and run.limit_key is not None]
+    for key in dict.fromkeys(run.limit_key for run in begun):
+        limit = LIMITS[str(key).partition(":")[0]]
+        running = {run.id for run in book.live.values() if run.limit_key == key and run.state == "running"}
+        running.update(run.id for run in begun if run.limit_key == key)
+        if limit.concurrency is not None and len(running) > limit.concurrency:
+            yield f"{len(running)} runs run under the limit {key}, at most {limit.concurrency} may: {sorted(running)}"
+        if limit.rate is not None:
+            count, seconds = limit.rate
+            starts = [*book.starts[str(key)], *(step.at for run in begun if run.limit_key == key)]
+            recent = [at for at in starts if at > step.at - round(seconds * 1_000_000)]
+            if len(recent) > 2 * count:  # a full bucket, and what has come into it meanwhile
+                yield f"{len(recent)} runs have begun under the limit {key} within {seconds} s"
 
 
 def i9_next_fire_increases(step: Step, book: Book) -> Iterator[str]:
@@ -238,14 +256,17 @@ def i18_queues_stay_within_bounds(step: Step, book: Book) -> Iterator[str]:
         waiting = [run for run in decision.runs if run.state == "pending"]
         there = len(book.pending_of(before.id))
         most = {"queue_one": 1, "queue_all": QUEUE_LIMIT, "cancel_running": QUEUE_LIMIT}.get(before.policies.overlap)
+        if decision.job.policies.limit_key is not None:
+            most = QUEUE_LIMIT
         if waiting and most is not None and there + len(waiting) > max(most, before.policies.max_catchup):
             yield f"{there + len(waiting)} runs of {before.id} wait, at most {most} may"
-        if waiting and before.policies.overlap == "skip" and len(decision.runs) == 1:
+        is_limited = decision.job.policies.limit_key is not None  # those wait for whoever asks the limit
+        if waiting and before.policies.overlap == "skip" and len(decision.runs) == 1 and not is_limited:
             yield f"a run of {before.id} waits, and such are to be skipped"
 
 
 def i19_no_fire_of_a_paused_or_removed_job(step: Step, book: Book) -> Iterator[str]:
-    """A job that is paused, parked or gone brings about no run."""
+    """A job that is paused, parked or gone brings about no run, and none that its trigger has brought about begins."""
     for job, decision in step.decisions:
         known = book.jobs.get(job.id)
         runs = [run for run in decision.runs if run.state in {"pending", "running"}]
@@ -256,6 +277,13 @@ def i19_no_fire_of_a_paused_or_removed_job(step: Step, book: Book) -> Iterator[s
     for before, after in step.runs:
         if before is None and after is not None and after.cause in PLANNED_CAUSES and after.job_id not in book.jobs:
             yield f"{after.id} is made for {after.job_id}, which is not there"
+    for change in step.runs:
+        run, was = change.begins, change.before
+        if run is None or was is None or was.attempt or run.cause not in PLANNED_CAUSES:
+            continue
+        owner = book.jobs.get(run.job_id)
+        if owner is not None and owner.state == "paused":
+            yield f"{run.id} begins, and {owner.id} is paused"
 
 
 def i21_repeating_changes_nothing(step: Step, book: Book) -> Iterator[str]:
@@ -273,7 +301,8 @@ STEP_CHECKS: Final[tuple[StepCheck, ...]] = (
     i4_one_attempt_at_a_time,
     i5_attempts_increase,
     i6_only_the_holder_completes,
-    i7_limits_hold,
+    i7_max_instances_holds,
+    i7_named_limits_hold,
     i9_next_fire_increases,
     i10_nothing_from_before_an_edit,
     i11_states_follow_one_another,
@@ -371,7 +400,7 @@ def check_event(node: str, kind: str, run_id: str, attempt: int, book: Book) -> 
         yield f"attempt {attempt} of {run_id} is submitted twice on {node}"
     if state is None:
         return
-    if run_id in book.told:
+    if run_id in book.told and state != "missed":  # a range of missed fires may get longer, and is told of again
         yield f"{run_id} ends with {kind} on {node}, and has ended with {book.told[run_id]}"
     row = book.over.get(run_id)
     if row is None or row.state != state:

@@ -2,17 +2,18 @@
 
 import random
 from collections.abc import Callable
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
 import anyio
 from anyio import get_cancelled_exc_class
 
-from asyncsched import JobSpec, current_run, current_scheduler
+from asyncsched import JobSpec, Limit, Retry, RetryLater, Snooze, current_run, current_scheduler
 from asyncsched.run import RunRecord
 from tests.simulation.reference import trigger_of
 from tests.simulation.script import JobPlan
 
-__all__ = ["HERE", "Witness", "body", "spec_of"]
+__all__ = ["HERE", "LIMITS", "Witness", "body", "spec_of"]
 
 
 class Witness(Protocol):
@@ -21,6 +22,8 @@ class Witness(Protocol):
     def began(self, run: RunRecord, stubborn: float) -> None: ...
 
     def ended(self, run: RunRecord, how: str) -> None: ...
+
+    def now(self) -> datetime: ...
 
     async def sleep(self, seconds: float) -> None: ...
 
@@ -33,7 +36,16 @@ class SimulatedError(Exception):
     """What a job raises that is to fail."""
 
 
-async def body(seconds: float = 0.0, fails: float = 0.0, stubborn: float = 0.0) -> str:
+LIMITS: Final[dict[str, Limit]] = {
+    limit.name: limit
+    for limit in (Limit("two", concurrency=2), Limit("slow", rate=(4, 60.0)), Limit("one", 1, (30, 60.0)))
+}
+"""The named limits that jobs may share."""
+
+
+async def body(
+    seconds: float = 0.0, fails: float = 0.0, asks: float = 0.0, moves: float = 0.0, stubborn: float = 0.0
+) -> str:
     """Take a while, or fail, as drawn from the run and the attempt; put up with a cancellation for a while."""
     run = current_run().record
     witness, draw = HERE[id(current_scheduler())], random.Random(f"{run.id} {run.attempt}")
@@ -45,6 +57,11 @@ async def body(seconds: float = 0.0, fails: float = 0.0, stubborn: float = 0.0) 
             await witness.sleep(length)
         if is_failing:
             raise SimulatedError("as drawn")
+        if draw.random() < asks:
+            how = "asks"
+            raise draw.choice((RetryLater, Snooze))(draw.choice((0.0, 3.0, 45.0)))
+        if draw.random() < moves:
+            current_run().reschedule_at(witness.now() + timedelta(seconds=draw.choice((-5, 1, 33))))
     except get_cancelled_exc_class():
         how = "cancelled"
         if stubborn:
@@ -58,5 +75,7 @@ async def body(seconds: float = 0.0, fails: float = 0.0, stubborn: float = 0.0) 
 
 def spec_of(plan: JobPlan, start: Any, func: Callable[..., Any] = body) -> JobSpec:
     """Return the definition of a planned job, in a world that began at ``start``."""
-    kwargs = {"seconds": plan.seconds, "fails": plan.fails, "stubborn": plan.stubborn}
-    return JobSpec(func, trigger_of(plan.trigger, start), id=plan.id, kwargs=kwargs, **plan.options)
+    names = ("seconds", "fails", "asks", "moves", "stubborn")
+    kwargs = {name: value for name in names if (value := getattr(plan, name))}
+    retry = None if plan.retry is None else Retry(**plan.retry)
+    return JobSpec(func, trigger_of(plan.trigger, start), id=plan.id, kwargs=kwargs, retry=retry, **plan.options)

@@ -1,19 +1,21 @@
 """One node of a simulation: a scheduler over a handle of the shared store, started, frozen, stopped and killed."""
 
 import contextlib
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import trio
 
 from asyncsched import Scheduler, events
+from asyncsched.clock import to_datetime
 from asyncsched.errors import AsyncschedError
 from asyncsched.run import RunRecord
 from tests.simulation.book import Attempt
 from tests.simulation.clock import NodeClock
 from tests.simulation.handle import Network, StoreHandle
 from tests.simulation.invariants import ATTEMPT_CHECKS, Begin, check_event
-from tests.simulation.jobs import HERE, body
+from tests.simulation.jobs import HERE, LIMITS, body
 from tests.simulation.script import Script
 from tests.simulation.store import ObservedStore
 
@@ -49,6 +51,7 @@ class Node:
         self.scheduler: Final = Scheduler(
             handle,
             tasks=[body],
+            limits=LIMITS.values(),
             name=name,
             clock=clock,
             timezone="UTC",
@@ -109,6 +112,9 @@ class Node:
             self._store.handles.remove(self.handle)
 
     # -- what bodies and events tell ---------------------------------------------------------------
+
+    def now(self) -> datetime:
+        return to_datetime(self._store.true_now())
 
     async def sleep(self, seconds: float) -> None:
         await self.clock.sleep(seconds)

@@ -1,8 +1,8 @@
 """What people ask nodes to do, while everything else goes wrong."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import trio
 
@@ -32,6 +32,9 @@ class Operator:
             "add": self._add,
             "run": self._run,
             "cancel": self._cancel,
+            "pause_until": self._pause_until,
+            "backfill": self._backfill,
+            "run_unique": self._run_unique,
         }
 
     async def act(self, action: Action) -> None:
@@ -75,6 +78,25 @@ class Operator:
 
     async def _run(self, node: Node, action: Action) -> None:
         await node.scheduler.run_job(action.job)
+
+    async def _pause_until(self, node: Node, action: Action) -> None:
+        before = self._store.step_count
+        until = self._moment(action.at + (action.seconds or 0))
+        await node.scheduler.pause_job(action.job, until=until)
+        if self._store.book.paused_at.get(action.job, -1) <= before and self._store.violation is None:
+            self._store.broken("I19", f"{action.job} was to be paused, the call returned, and it was not", action.job)
+
+    async def _backfill(self, node: Node, action: Action) -> None:
+        start, end = self._moment(action.at - (action.seconds or 0)), self._moment(action.at)
+        overlap: Any = action.how
+        await node.scheduler.backfill(action.job, start, end, overlap=overlap)
+
+    async def _run_unique(self, node: Node, action: Action) -> None:
+        mode: Any = action.how
+        await node.scheduler.run_job(action.job, unique_for=action.seconds, unique=mode)
+
+    def _moment(self, seconds: float) -> datetime:
+        return self._start + timedelta(seconds=seconds)
 
     async def _cancel(self, node: Node, action: Action) -> None:
         rows = [run for run in self._store.book.live.values() if run.job_id == action.job]

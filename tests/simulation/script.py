@@ -46,15 +46,21 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         seconds: how long its runs take at most, in virtual seconds.
         fails: which part of its attempts fails.
+        asks: which part of its attempts asks to be made again later, or to be put off.
+        moves: which part of its attempts sets the job's next instant itself.
         stubborn: for how many seconds it ignores a cancellation.
-        options: the policies, as `JobSpec` takes them.
+        retry: the keywords of a `Retry`, all of them numbers.
+        options: the other policies, as `JobSpec` takes them.
     """
 
     id: str
     trigger: TriggerPlan
     seconds: float = 0.0
     fails: float = 0.0
+    asks: float = 0.0
+    moves: float = 0.0
     stubborn: float = 0.0
+    retry: dict[str, Any] | None = None
     options: dict[str, Any] = {}
 
 
@@ -68,6 +74,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         job: the id of the job.
         trigger: for an edit.
         plan: for an addition.
+        seconds: until when a pause lasts, or how far back a backfill goes, counted from ``at``.
+        how: the overlap policy of a backfill, or how a unique run is treated.
     """
 
     at: float
@@ -76,6 +84,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     job: str
     trigger: TriggerPlan | None = None
     plan: JobPlan | None = None
+    seconds: float | None = None
+    how: str | None = None
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
