@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from asyncsched._engine.limiting import LimitRow
 from asyncsched.job import Policies
 from asyncsched.run import RunRecord
 from asyncsched.stores import (
@@ -165,3 +167,62 @@ def waiting(job_id: str, number: int) -> RunRecord:
     return RunRecord(
         id=f"{job_id}-{number}", job_id=job_id, revision=1, fire_time=instant, scheduled_time=instant, state="pending"
     )
+
+
+def test_long_queue_behind_a_full_limit_is_not_walked_through(tmp_path: Path) -> None:
+    work: list[list[int]] = []
+    for length in (50, 5000):
+        session = Session(tmp_path / f"{length}.db", context())
+        connection = session.connect("OFF", 1.0)
+        sqlite_limits.set_limits(session, [LimitRow("api", concurrency=1), LimitRow("mail", count=1, period=FAR)])
+        policies = Policies(max_instances=None)
+        add(session, [job(name, due_at=None, policies=policies) for name in ("long", "other")], None, ())
+        for key in ("api", "mail"):
+            queue = [replace(waiting("long", number), id=f"{key}-{number}", limit_key=key) for number in range(length)]
+            sqlite_enqueue.enqueue(session, [replace(run, cause="manual") for run in queue])
+        sqlite_enqueue.enqueue(session, [waiting("other", 2 * length)])
+        started = sqlite_waiting.start_pending(session, "n", 100)
+        assert [start.run.id for start in started] == ["api-0", "mail-0", f"other-{2 * length}"]
+        steps = [
+            _steps(session, lambda session=session: sqlite_waiting.start_pending(session, "n", 100)),
+            _steps(session, lambda session=session: sqlite_waiting.next_wakeup(session)),
+        ]
+        assert sqlite_waiting.start_pending(session, "n", 100) == []
+        work.append(steps)
+        connection.close()
+    assert work[0] == pytest.approx(work[1], abs=3)
+
+
+def test_an_instant_is_looked_up_by_seeks(tmp_path: Path) -> None:
+    work: list[list[int]] = []
+    for length in (100, 10_000):
+        session = Session(tmp_path / f"{length}.db", context())
+        connection = session.connect("OFF", 1.0)
+        add(session, [job("job")], None, ())
+        planned = [replace(waiting("job", number), state="succeeded") for number in range(1, length)]
+        asked = [replace(run, id=f"asked-{run.id}", cause="manual", fire_time=NOW + length) for run in planned]
+        paused = replace(waiting("job", 0), id="range", state="skipped", fire_time=NOW - 10, until=NOW - 5)
+        edited = replace(waiting("job", 0), id="edited", revision=2, state="succeeded", fire_time=NOW)
+        sqlite_enqueue.enqueue(session, [*planned, *asked, paused, edited])
+        at, within = NOW + length // 2, NOW - 7
+        (exact,) = sqlite_ledger.query_runs(session, "job", None, None, at, 100)
+        (covering,) = sqlite_ledger.query_runs(session, "job", None, None, within, 100)
+        assert (exact.fire_time, covering.id) == (at, "range")
+        assert len(sqlite_ledger.around(session, "job", at)) == 21
+        told = {run.id for run in sqlite_ledger.around(session, "job", NOW + length)}
+        assert {f"job-{length - 1}", "edited"} < told
+        assert len(told) == 22
+        work.append(
+            [
+                _steps(
+                    session, lambda session=session, at=at: sqlite_ledger.query_runs(session, "job", None, None, at, 9)
+                ),
+                _steps(
+                    session, lambda session=session: sqlite_ledger.query_runs(session, "job", None, None, NOW - 7, 9)
+                ),
+                _steps(session, lambda session=session, at=at: sqlite_ledger.around(session, "job", at)),
+                _steps(session, lambda session=session: sqlite_ledger.around(session, "job", FAR)),
+            ]
+        )
+        connection.close()
+    assert work[0] == pytest.approx(work[1], abs=3)
