@@ -162,12 +162,14 @@ class Limiting:
         self._full_at: dict[str, int] = {}
         self._free: dict[str, int] = {}
         self._started: Counter[str] = Counter()
+        self._now = 0
 
     async def candidates(
         self, transaction: Transaction, now: int, room: int, passed: Sequence[str]
     ) -> tuple[list[Row], bool]:
         """Return up to ``room`` waiting runs, locked, with priority and number; and whether there may be more."""
         if self._gates is None:
+            self._now = now
             self._gates = [gate for gate in await _look(transaction, self._foreign) if gate.is_open(now)]
             await self._lock(transaction, now)
         wanted = [
@@ -205,12 +207,13 @@ class Limiting:
         if limit_key in self._limits:
             self._started[limit_key] += 1
 
-    async def charge(self, transaction: Transaction, session: Session, now: int) -> None:
+    async def charge(self, transaction: Transaction, session: Session) -> None:
         """Write down what was used of the rates, once for each key."""
         if not self._started:
             return
         rows = [
-            (key, charged(self._limits[key], self._full_at[key], now, starts)) for key, starts in self._started.items()
+            (key, charged(self._limits[key], self._full_at[key], self._now, starts))
+            for key, starts in self._started.items()
         ]
         await transaction.write(_CHARGE, *transposed(rows, 2))
         session.has_charged = True

@@ -76,12 +76,11 @@ async def start_pending(transaction: Transaction, session: Session, wanted: Wait
     starts: list[Start] = []
     passed: set[str] = set()
     limiting = Limiting(wanted.foreign)
-    now = 0
     for _ in range(_ROUNDS):
         room = wanted.limit - len(starts)
         statement, names = with_foreign(_WAITING, wanted.foreign, 4)
         found = await transaction.rows(statement, session.moved_clock, room, list(passed), *names)
-        now, has_queued = found[0][:2]
+        now, has_queued = found[0][0], found[0][1]
         session.note_now(now)
         rows: list[Row] = [row[2:] for row in found if row[2] is not None]
         has_more = len(rows) >= room
@@ -95,7 +94,7 @@ async def start_pending(transaction: Transaction, session: Session, wanted: Wait
         if not has_more or len(starts) >= wanted.limit:
             break
     if starts:
-        await limiting.charge(transaction, session, now)
+        await limiting.charge(transaction, session)
         run = starts[0].run
         transaction.proof = _PROOF, (run.id, run.node, run.attempt)
     return starts
