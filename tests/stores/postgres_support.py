@@ -9,13 +9,29 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 
 from asyncsched.clock import Clock
+from asyncsched.errors import StoreUnavailableError
 from asyncsched.stores.postgres import PostgresJobStore
+from asyncsched.stores.postgres_connections import Connections
+from asyncsched.stores.postgres_schema import prepare
 from asyncsched.stores.postgres_session import Session
 from asyncsched.stores.postgres_transaction import Transaction
 from tests.postgres.server import PostgresServer, running_server
 from tests.stores.sqlite_support import NOW, SECOND, again, context, done, job, starting
 
-__all__ = ["NOW", "SECOND", "Plans", "again", "context", "direct", "done", "job", "opened", "render_in", "starting"]
+__all__ = [
+    "NOW",
+    "SECOND",
+    "Plans",
+    "again",
+    "context",
+    "direct",
+    "done",
+    "job",
+    "opened",
+    "prepare_and_die",
+    "render_in",
+    "starting",
+]
 
 Operation: TypeAlias = Callable[[Transaction, Session], Coroutine[Any, Any, Any]]
 
@@ -56,6 +72,42 @@ async def direct(server: PostgresServer | None = None) -> AsyncGenerator[Any]:
 def render_in(schema: str) -> Callable[[str], str]:
     """Put the schema's name into statements, as the store does."""
     return lambda statement: statement.replace("SCHEMA.", f'"{schema}".')
+
+
+class _Mortal:
+    """A connection whose server process ends before its n-th statement."""
+
+    def __init__(self, connection: Any, left: int) -> None:
+        self._connection = connection
+        self._left = left
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*arguments: Any) -> Any:
+            if self._left == 0:
+                pid = self._connection.get_server_pid()
+                running_server().execute("SELECT pg_terminate_backend($1, 5000)", pid)
+            self._left -= 1
+            return await getattr(self._connection, name)(*arguments)
+
+        return call
+
+
+async def prepare_and_die(schema: str, statement: int) -> bool:
+    """Make the tables, killed at a statement; return whether it got to its end."""
+    connections = Connections(running_server().dsn(), schema=schema, size=1, label="")
+
+    async def dying(transaction: Transaction) -> None:
+        mortal = _Mortal(transaction.connection, statement)
+        await prepare(Transaction(mortal, connections.render), schema)
+
+    try:
+        await connections.open()
+        await connections.transact(dying)
+    except StoreUnavailableError:
+        return False
+    finally:
+        await connections.close()
+    return True
 
 
 class Plans:

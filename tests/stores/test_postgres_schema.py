@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import anyio
@@ -10,11 +9,9 @@ import pytest
 
 from asyncsched.errors import StoreSchemaError, StoreUnavailableError
 from asyncsched.stores.postgres import PostgresJobStore
-from asyncsched.stores.postgres_connections import Connections
-from asyncsched.stores.postgres_schema import LATEST, prepare
-from asyncsched.stores.postgres_transaction import Transaction
+from asyncsched.stores.postgres_schema import LATEST
 from tests.postgres.server import PostgresServer, Row, fresh_schema, running_server
-from tests.stores.postgres_support import context, job, opened
+from tests.stores.postgres_support import context, job, opened, prepare_and_die
 from tests.stores.sqlite_support import start_python
 
 pytestmark = pytest.mark.anyio
@@ -77,45 +74,9 @@ def test_processes_that_open_at_once_make_one_set_of_tables(
     assert rows == [("a",), ("b",), ("c",), ("d",)]
 
 
-class _Mortal:
-    """A connection whose server process ends before its n-th statement."""
-
-    def __init__(self, connection: Any, left: int) -> None:
-        self._connection = connection
-        self._left = left
-
-    def __getattr__(self, name: str) -> Any:
-        async def call(*arguments: Any) -> Any:
-            if self._left == 0:
-                pid = self._connection.get_server_pid()
-                running_server().execute("SELECT pg_terminate_backend($1, 5000)", pid)
-            self._left -= 1
-            return await getattr(self._connection, name)(*arguments)
-
-        return call
-
-
-async def _prepare_and_die(schema: str, statement: int) -> bool:
-    """Make the tables, killed at a statement; return whether it got to its end."""
-    connections = Connections(running_server().dsn(), schema=schema, size=1, label="")
-
-    async def dying(transaction: Transaction) -> None:
-        mortal = _Mortal(transaction.connection, statement)
-        await prepare(Transaction(mortal, connections.render), schema)
-
-    try:
-        await connections.open()
-        await connections.transact(dying)
-    except StoreUnavailableError:
-        return False
-    finally:
-        await connections.close()
-    return True
-
-
 async def test_killed_in_the_middle_there_is_nothing(postgres_schema: str) -> None:
     for statement in range(30):
-        if await _prepare_and_die(postgres_schema, statement):
+        if await prepare_and_die(postgres_schema, statement):
             assert statement > 5
             break
         assert _relations(postgres_schema) == []
@@ -128,7 +89,7 @@ async def test_killed_in_the_middle_there_is_nothing(postgres_schema: str) -> No
 async def test_killed_among_others_who_wait_for_it(postgres_schema: str) -> None:
     async with anyio.create_task_group() as tasks:
         for statement in (3, 4, 5, 6):
-            tasks.start_soon(_prepare_and_die, postgres_schema, statement)
+            tasks.start_soon(prepare_and_die, postgres_schema, statement)
         tasks.start_soon(_open_and_add, postgres_schema, "a")
     async with opened(postgres_schema) as store:
         assert len(await store.query()) == 1
