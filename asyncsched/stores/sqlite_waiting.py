@@ -9,7 +9,7 @@ that occurs. Those of named limits wait by the key of their limit, and join them
 import contextlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, final
 
@@ -21,12 +21,15 @@ from asyncsched.stores.base import NOTHING_FOREIGN, Acceptor, Foreign, Start
 from asyncsched.stores.sql import Row, storable
 from asyncsched.stores.sqlite_firing import PARK, first_due
 from asyncsched.stores.sqlite_limits import Lane, Limits, charge, lanes, read_limits
-from asyncsched.stores.sqlite_session import RUNS, Session, Stored, levels, passing_over
+from asyncsched.stores.sqlite_session import RUNS, Session, Stored, levels, marks, passing_over
 
 __all__ = ["next_wakeup", "start_pending"]
 
 _ANY_NUMBER: Final = 2**63
 _PATIENCE: Final = 1000
+_FEW: Final = 64
+"""Up to how many lanes are looked into one by one; of more, many keys at once, whose runs are sorted."""
+_AT_ONCE: Final = 500
 
 _WAITING_LEVEL: Final = (
     "SELECT priority FROM runs WHERE state = 'pending' AND limit_key IS NULL AND priority <= ? "
@@ -63,6 +66,15 @@ _WAITING: Final = (
 _HELD_BACK_DUE: Final = (
     f"{_COLUMNS} FROM runs r WHERE {_HELD_BACK} AND r.scheduled_time <= ? AND {_STARTABLE} ORDER BY r.scheduled_time"
 )
+_ANY_KEY: Final = f"r.state = 'pending' AND r.limit_key IN ({marks(_AT_ONCE)})"
+_MANY_FIRST: Final = (
+    "SELECT limit_key, min(scheduled_time) FROM (SELECT r.limit_key, r.scheduled_time FROM runs r "
+    f"WHERE {_ANY_KEY} AND {_STARTABLE} ORDER BY r.limit_key) GROUP BY limit_key"
+)
+_MANY_DUE: Final = (
+    f"{_COLUMNS} FROM runs r WHERE {_ANY_KEY} AND r.scheduled_time <= ? AND {_STARTABLE} "
+    "ORDER BY r.priority DESC, r.scheduled_time"
+)
 _JOB_OF_RUN: Final = "(SELECT f.number FROM jobs f WHERE f.id = r.job_id)"
 _SLOTS: Final = (
     "SELECT slots, (SELECT count(*) FROM runs WHERE job_id = ?1 AND state = 'running' AND unbound = 0), "
@@ -96,6 +108,9 @@ def _first_held_back(session: Session, foreign: Foreign) -> int | None:
     opening = [
         (max(lane.first, at), at, lane) for lane in waiting if (at := limits.opens_at(lane.limit_key)) is not None
     ]
+    if len(opening) > _FEW:
+        opens = {lane.limit_key: at for _bound, at, lane in opening}
+        return _first_of_many(session, opens, foreign)
     statement, names = passing_over(foreign, _HELD_BACK_FIRST, _JOB_OF_RUN)
     earliest: int | None = None
     for bound, opens_at, lane in sorted(opening):
@@ -105,6 +120,19 @@ def _first_held_back(session: Session, foreign: Foreign) -> int | None:
         if first is not None:
             earliest = max(first, opens_at) if earliest is None else min(earliest, max(first, opens_at))
     return earliest
+
+
+def _first_of_many(session: Session, opens: Mapping[str, int], foreign: Foreign) -> int | None:
+    statement, names = passing_over(foreign, _MANY_FIRST, _JOB_OF_RUN)
+    found = [row for keys in _at_once(list(opens)) for row in session.rows(statement, (*keys, *names))]
+    return min((max(first, opens[limit_key]) for limit_key, first in found), default=None)
+
+
+def _at_once(limit_keys: Sequence[str]) -> Iterator[tuple[str | None, ...]]:
+    """Yield the keys in groups of one size, the last filled up with what is no key."""
+    for start in range(0, len(limit_keys), _AT_ONCE):
+        chunk = limit_keys[start : start + _AT_ONCE]
+        yield (*chunk, *(None,) * (_AT_ONCE - len(chunk)))
 
 
 # -- claim -----------------------------------------------------------------------------------
@@ -189,14 +217,17 @@ class _Search:
 
     def _limited(self, limits: Limits, room: "_Room", cursors: contextlib.ExitStack) -> Iterator[_Waiting]:
         """Yield the runs that need a limit; each lane is read from when its first one has its turn."""
-        turns: list[tuple[tuple[int, int], int, _Waiting | None]] = []
-        opened: list[Iterator[_Waiting]] = []
         for lane in self._lanes:
             free = limits.free(lane.limit_key, self._now)
             room.keys[lane.limit_key] = _ANY_NUMBER if free is None else free
-            if lane.first <= self._now and free != 0:
-                turns.append(((-lane.priority, lane.first), len(opened), None))
-                opened.append(self._lane(lane, room, cursors))
+        ahead = [lane for lane in self._lanes if lane.first <= self._now and room.keys[lane.limit_key]]
+        if len(ahead) > _FEW:
+            yield from self._many(list({lane.limit_key for lane in ahead}), cursors)
+            return
+        opened = [self._lane(lane, room, cursors) for lane in ahead]
+        turns: list[tuple[tuple[int, int], int, _Waiting | None]] = [
+            ((-lane.priority, lane.first), index, None) for index, lane in enumerate(ahead)
+        ]
         heapq.heapify(turns)
         while turns:
             _turn, index, waiting = heapq.heappop(turns)
@@ -206,6 +237,11 @@ class _Search:
             if following is not None:
                 heapq.heappush(turns, (_order(following), index, following))
 
+    def _many(self, limit_keys: Sequence[str], cursors: contextlib.ExitStack) -> Iterator[_Waiting]:
+        statement, names = passing_over(self._foreign, _MANY_DUE, _JOB_OF_RUN)
+        found = [self._read(cursors, statement, (*keys, self._now, *names)) for keys in _at_once(limit_keys)]
+        return heapq.merge(*found, key=_order)
+
     def _lane(self, lane: Lane, room: "_Room", cursors: contextlib.ExitStack) -> Iterator[_Waiting]:
         statement, names = passing_over(self._foreign, _HELD_BACK_DUE, _JOB_OF_RUN)
         rows = self._read(cursors, statement, (lane.limit_key, lane.priority, self._now, *names))
@@ -213,7 +249,7 @@ class _Search:
             yield waiting
 
     def _read(
-        self, cursors: contextlib.ExitStack, statement: str, parameters: Sequence[int | str]
+        self, cursors: contextlib.ExitStack, statement: str, parameters: Sequence[int | str | None]
     ) -> Iterator[_Waiting]:
         """Read row by row, as most of a long queue may wait behind one slot."""
         cursor = cursors.enter_context(contextlib.closing(self._session.connection.execute(statement, parameters)))

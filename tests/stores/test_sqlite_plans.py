@@ -41,8 +41,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def _plan(session: Session, statement: str) -> str:
-    parameters = (None,) * 40
-    for count in range(40):
+    parameters = (None,) * 510
+    for count in range(510):
         try:
             rows = session.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters[:count]).fetchall()
         except sqlite3.ProgrammingError:  # that was not how many it takes
@@ -70,6 +70,8 @@ def _but_foreign(statement: str, number: str) -> str:
         (_but_foreign(sqlite_waiting._WAITING, sqlite_waiting._JOB_OF_RUN), "runs_pending"),
         (sqlite_waiting._HELD_BACK_FIRST, "runs_held_back"),
         (sqlite_waiting._HELD_BACK_DUE, "runs_held_back"),
+        (sqlite_waiting._MANY_FIRST, "runs_held_back"),
+        (sqlite_waiting._MANY_DUE, "runs_held_back"),
         (sqlite_waiting._FULL.format(sqlite_waiting._HOLDING), "runs_again"),
         (sqlite_waiting._SLOTS, "runs_waiting"),
         (sqlite_limits._LANES, "runs_held_back"),
@@ -191,6 +193,26 @@ def test_long_queue_behind_a_full_limit_is_not_walked_through(tmp_path: Path) ->
         work.append(steps)
         connection.close()
     assert work[0] == pytest.approx(work[1], abs=3)
+
+
+@pytest.mark.parametrize("keys", [40, 700])
+def test_runs_start_in_order_however_many_keys_they_wait_at(tmp_path: Path, keys: int) -> None:
+    session = Session(tmp_path / "jobs.db", context())
+    connection = session.connect("OFF", 1.0)
+    sqlite_limits.set_limits(session, [LimitRow("api", concurrency=1, key="{tenant}")])
+    for name, priority in {"low": 0, "high": 1}.items():
+        add(session, [job(name, due_at=None, policies=Policies(max_instances=None, priority=priority))], None, ())
+        runs = [replace(waiting(name, number), limit_key=f"api:{number % keys}") for number in range(keys + 200)]
+        sqlite_enqueue.enqueue(session, [replace(run, cause="manual") for run in runs])
+    sqlite_enqueue.enqueue(session, [replace(waiting("low", 1), id="free", cause="manual")])
+    started = [start.run.id for start in sqlite_waiting.start_pending(session, "n", keys - 10)]
+    assert started == [f"high-{number}" for number in range(keys - 10)]
+    assert sqlite_waiting.next_wakeup(session) == NOW + 1
+    started = [start.run.id for start in sqlite_waiting.start_pending(session, "n", keys)]
+    assert started == [*(f"high-{number}" for number in range(keys - 10, keys)), "free"]
+    assert sqlite_waiting.start_pending(session, "n", keys) == []
+    assert sqlite_waiting.next_wakeup(session) is None
+    connection.close()
 
 
 def test_an_instant_is_looked_up_by_seeks(tmp_path: Path) -> None:
