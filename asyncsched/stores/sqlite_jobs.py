@@ -93,10 +93,12 @@ def add(session: Session, jobs: Sequence[JobRecord], merge: Merge | None, runs: 
 
 
 def _with_revisions(session: Session, new: dict[str, JobRecord]) -> dict[str, JobRecord]:
-    """Let the revisions of removed jobs go on."""
+    """Let the revisions of removed jobs go on, and runs of theirs with the new priority."""
     known = session.rows_in("SELECT job_id, max(revision) FROM runs WHERE job_id IN ({}) GROUP BY job_id", list(new))
     for job_id, revision in known:
         new[job_id] = replace(new[job_id], revision=max(new[job_id].revision, revision + 1))
+        for statement in _UPDATE_PRIORITY:
+            session.write(statement, [(new[job_id].policies.priority, job_id)])
     return new
 
 

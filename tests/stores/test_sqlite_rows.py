@@ -221,3 +221,15 @@ async def test_enqueue_may_be_repeated(tmp_path: Path) -> None:
         await store.add([job(due_at=None)], runs=[waiting])
         await store.enqueue([waiting])
         assert await store.query_runs() == [waiting]
+
+
+async def test_runs_that_outlive_their_job_take_the_priority_of_the_next_one(tmp_path: Path) -> None:
+    async with opened(tmp_path / "jobs.db") as store:
+        await store.add([job("again"), job("other", due_at=None)])
+        (start,) = (await store.fire_due("n", 1, starting("n"))).starts
+        await store.remove(["again"])
+        await store.add([job("again", due_at=None, policies=Policies(priority=1))])
+        await store.finish([replace(start.run, state="pending")])
+        waiting = RunRecord(id="run", job_id="other", revision=1, fire_time=0, scheduled_time=0, state="pending")
+        await store.enqueue([waiting])
+        assert [found.job.id for found in await store.start_pending("n", 10)] == ["again", "other"]
