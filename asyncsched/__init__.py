@@ -4,6 +4,7 @@ The public names. `asyncsched.stores`, `asyncsched.executors`, `asyncsched.trigg
 `asyncsched.testing` and `asyncsched.integrations` hold the rest.
 """
 
+from asyncsched._engine.middleware import Middleware
 from asyncsched.clock import Clock, SystemClock
 from asyncsched.codec import register_type
 from asyncsched.context import CurrentRun, current_job, current_run, current_scheduler
@@ -36,6 +37,7 @@ from asyncsched.events import (
     ExecutorRemoved,
     JobAdded,
     JobCancelled,
+    JobCoalesced,
     JobError,
     JobEvent,
     JobExecuted,
@@ -67,6 +69,7 @@ from asyncsched.events import (
 )
 from asyncsched.health import Health, NodeInfo, StoreHealth
 from asyncsched.job import Job
+from asyncsched.logs import RunContextFilter
 from asyncsched.policy import Coalesce, JobDefaults, Limit, Overlap, Retry
 from asyncsched.run import Outcome, Run, RunError, RunState, Verdict
 from asyncsched.scheduler import Scheduler
@@ -97,6 +100,7 @@ __all__ = [
     "Job",
     "JobAdded",
     "JobCancelled",
+    "JobCoalesced",
     "JobDefaults",
     "JobError",
     "JobEvent",
@@ -123,6 +127,7 @@ __all__ = [
     "JobTimedOut",
     "Limit",
     "LoopStalled",
+    "Middleware",
     "NodeInfo",
     "Outcome",
     "Overlap",
@@ -130,6 +135,7 @@ __all__ = [
     "RetryLater",
     "Run",
     "RunCancelled",
+    "RunContextFilter",
     "RunError",
     "RunEvent",
     "RunFailed",

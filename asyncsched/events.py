@@ -4,9 +4,10 @@ Frozen, keyword-only dataclasses. `Event` is their root; `SchedulerEvent`, `JobS
 `JobEvent` and `RunEvent` are groups to subscribe by.
 """
 
-from dataclasses import MISSING, dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Any
+
+from asyncsched.event_class import event_class
 
 __all__ = [
     "AllJobsRemoved",
@@ -18,6 +19,7 @@ __all__ = [
     "ExecutorRemoved",
     "JobAdded",
     "JobCancelled",
+    "JobCoalesced",
     "JobError",
     "JobEvent",
     "JobExecuted",
@@ -49,32 +51,7 @@ __all__ = [
 ]
 
 
-T = TypeVar("T")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def _event(cls: type[T]) -> type[T]:
-    """Make a frozen, keyword-only dataclass whose initialiser fills the slots directly.
-
-    The one that `dataclass` writes goes through ``object.__setattr__`` for every field, which takes
-    three times as long and was the largest single cost of a run. The signature is the same.
-    """
-    made: Any = dataclass(frozen=True, slots=True, kw_only=True)(cls)
-    scope: dict[str, Any] = {}
-    parameters: list[str] = []
-    for item in fields(made):
-        scope[f"set_{item.name}"] = getattr(made, item.name).__set__
-        scope[f"default_{item.name}"] = item.default
-        parameters.append(item.name if item.default is MISSING else f"{item.name}=default_{item.name}")
-    body = "; ".join(f"set_{item.name}(self, {item.name})" for item in fields(made))
-    exec(f"def __init__(self, *, {', '.join(parameters)}): {body}", scope)  # noqa: S102 - made of the names of fields
-    scope["__init__"].__annotations__ = made.__init__.__annotations__
-    scope["__init__"].__qualname__ = made.__init__.__qualname__
-    made.__init__ = scope["__init__"]
-    return cast("type[T]", made)
-
-
-@_event
+@event_class
 class Event:
     """Something that happened.
 
@@ -87,19 +64,19 @@ class Event:
     node: str
 
 
-@_event
+@event_class
 class SchedulerEvent(Event):
     """Something about the scheduler itself."""
 
 
-@_event
+@event_class
 class SchedulerStarted(SchedulerEvent):
     """The scheduler runs: its stores are open and its loop has begun."""
 
     name: str | None
 
 
-@_event
+@event_class
 class SchedulerShutdown(SchedulerEvent):
     """The scheduler has stopped; the last event of its life.
 
@@ -110,31 +87,31 @@ class SchedulerShutdown(SchedulerEvent):
     abandoned: tuple[str, ...] = ()
 
 
-@_event
+@event_class
 class SchedulerPaused(SchedulerEvent):
     """This node stopped firing."""
 
 
-@_event
+@event_class
 class SchedulerResumed(SchedulerEvent):
     """This node fires again."""
 
 
-@_event
+@event_class
 class ExecutorAdded(SchedulerEvent):
     """An executor was added under that name."""
 
     executor: str
 
 
-@_event
+@event_class
 class ExecutorRemoved(SchedulerEvent):
     """The executor of that name was removed."""
 
     executor: str
 
 
-@_event
+@event_class
 class ClockJumped(SchedulerEvent):
     """The wall clock was stepped.
 
@@ -145,7 +122,7 @@ class ClockJumped(SchedulerEvent):
     by: timedelta
 
 
-@_event
+@event_class
 class LoopStalled(SchedulerEvent):
     """The event loop was held up; published once it is back, once a stall.
 
@@ -166,7 +143,7 @@ class LoopStalled(SchedulerEvent):
     run_id: str | None = None
 
 
-@_event
+@event_class
 class EventsDropped(Event):
     """A subscriber read too slowly; this stands in the place of what it did not get.
 
@@ -177,7 +154,7 @@ class EventsDropped(Event):
     count: int
 
 
-@_event
+@event_class
 class JobStoreEvent(Event):
     """Something about a job store.
 
@@ -188,22 +165,22 @@ class JobStoreEvent(Event):
     store: str
 
 
-@_event
+@event_class
 class JobStoreAdded(JobStoreEvent):
     """A job store was added under that name."""
 
 
-@_event
+@event_class
 class JobStoreRemoved(JobStoreEvent):
     """The job store of that name was removed; what it holds is untouched."""
 
 
-@_event
+@event_class
 class AllJobsRemoved(JobStoreEvent):
     """Every job of the store was removed."""
 
 
-@_event
+@event_class
 class StoreUnavailable(JobStoreEvent):
     """The store cannot be reached; it is tried again until it can.
 
@@ -214,12 +191,12 @@ class StoreUnavailable(JobStoreEvent):
     error: str
 
 
-@_event
+@event_class
 class StoreRecovered(JobStoreEvent):
     """The store can be reached again."""
 
 
-@_event
+@event_class
 class JobEvent(Event):
     """Something about a job.
 
@@ -232,12 +209,12 @@ class JobEvent(Event):
     store: str
 
 
-@_event
+@event_class
 class JobAdded(JobEvent):
     """A job was added."""
 
 
-@_event
+@event_class
 class JobRemoved(JobEvent):
     """A job was removed.
 
@@ -248,31 +225,31 @@ class JobRemoved(JobEvent):
     reason: str
 
 
-@_event
+@event_class
 class JobModified(JobEvent):
     """A job's definition was changed."""
 
 
-@_event
+@event_class
 class JobPaused(JobEvent):
     """A job was paused."""
 
     reason: str | None
 
 
-@_event
+@event_class
 class JobResumed(JobEvent):
     """A job fires again."""
 
 
-@_event
+@event_class
 class JobParked(JobEvent):
     """A job cannot be read or planned and was taken out of the firing; nothing of it is deleted."""
 
     reason: str
 
 
-@_event
+@event_class
 class RunEvent(JobEvent):
     """Something about a run, or about a fire that did not become one.
 
@@ -287,12 +264,12 @@ class RunEvent(JobEvent):
     attempt: int
 
 
-@_event
+@event_class
 class JobSubmitted(RunEvent):
     """An attempt was handed to its executor."""
 
 
-@_event
+@event_class
 class JobExecuted(RunEvent):
     """A run succeeded.
 
@@ -305,7 +282,7 @@ class JobExecuted(RunEvent):
     duration: timedelta
 
 
-@_event
+@event_class
 class JobError(RunEvent):
     """A run failed for good.
 
@@ -320,7 +297,7 @@ class JobError(RunEvent):
     traceback_text: str
 
 
-@_event
+@event_class
 class JobMissed(RunEvent):
     """A fire was not run because it came too late.
 
@@ -335,7 +312,7 @@ class JobMissed(RunEvent):
     count: int | None = 1
 
 
-@_event
+@event_class
 class JobSkipped(RunEvent):
     """Fires were not run.
 
@@ -348,12 +325,25 @@ class JobSkipped(RunEvent):
     count: int | None = 1
 
 
-@_event
+@event_class
+class JobCoalesced(RunEvent):
+    """Several fires were due at once, and these were not chosen.
+
+    Attributes:
+        reason: into which of them they went, or which bound they exceeded.
+        count: how many this stands for; ``None`` for too many to count.
+    """
+
+    reason: str
+    count: int | None = 1
+
+
+@event_class
 class JobMaxInstances(RunEvent):
     """A fire was skipped because ``max_instances`` runs of its job were running."""
 
 
-@_event
+@event_class
 class JobRetrying(RunEvent):
     """An attempt failed, or asked for it, and another one follows.
 
@@ -366,27 +356,27 @@ class JobRetrying(RunEvent):
     exception_text: str = ""
 
 
-@_event
+@event_class
 class JobTimedOut(RunEvent):
     """A run exceeded its timeout."""
 
 
-@_event
+@event_class
 class JobCancelled(RunEvent):
     """A run was cancelled."""
 
 
-@_event
+@event_class
 class JobLost(RunEvent):
     """A run's node died and the run is not started again."""
 
 
-@_event
+@event_class
 class CompletionRejected(RunEvent):
     """The store refused an outcome: the attempt was no longer this node's."""
 
 
-@_event
+@event_class
 class JobProgress(RunEvent):
     """A running job told how far it is.
 

@@ -24,6 +24,7 @@ VALUES: Final = {
     "JobOptions",
     "JobSpec",
     "Limit",
+    "Middleware",
     "Outcome",
     "Overlap",
     "Retry",
@@ -34,6 +35,7 @@ VALUES: Final = {
 }
 INSIDE: Final = {
     "CurrentRun",
+    "RunContextFilter",
     "RetryLater",
     "Snooze",
     "current_job",
@@ -70,6 +72,7 @@ EVENTS: Final = {
     "ExecutorRemoved": "executor",
     "JobAdded": "job_id store",
     "JobCancelled": "job_id store run_id fire_time attempt",
+    "JobCoalesced": "job_id store run_id fire_time attempt reason count",
     "JobError": "job_id store run_id fire_time attempt exception exception_text traceback_text",
     "JobEvent": "job_id store",
     "JobExecuted": "job_id store run_id fire_time attempt result duration",

@@ -3,7 +3,7 @@
 `Broadcast.wants` is asked first, so nothing is built that nobody reads.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from logging import getLogger
@@ -89,6 +89,8 @@ class Announcer:
             return
         at = self._now()
         for state, group in groupby(settled, _state):
+            if not self.broadcast.wants(_EVENT_OF.get(state, events.JobCancelled)):
+                continue
             if state == "succeeded":
                 self.broadcast.publish_batch(self._executed(at, store, group))
             else:
@@ -132,6 +134,8 @@ class Announcer:
                                    extra=marks_of(row))  # fmt: skip
                 self._one(events.JobMaxInstances, store, row)
             self._one(events.JobSkipped, store, row, reason=row.reason or "", count=row.count)
+        elif row.state == "coalesced":
+            self._one(events.JobCoalesced, store, row, reason=row.reason or "", count=row.count)
 
     def _executed(self, at: datetime, store: str, settled: Iterable[Settled]) -> list[events.Event]:
         batch: list[events.Event] = []
@@ -204,6 +208,13 @@ def _state(settled: Settled) -> RunState:
     return settled[0].state
 
 
+_EVENT_OF: Final[Mapping[RunState, type[events.RunEvent]]] = {
+    "succeeded": events.JobExecuted,
+    "failed": events.JobError,
+    "timed_out": events.JobTimedOut,
+    "missed": events.JobMissed,
+    "pending": events.JobRetrying,
+}
 _OUTCOMES: Final = (
     events.JobExecuted,
     events.JobError,

@@ -69,15 +69,16 @@ def again(job: JobRecord, run: RunRecord, outcome: Outcome, now: int) -> RunReco
         outcome: of the attempt.
         now: the store's time.
     """
-    if isinstance(outcome.exception, Snooze):
-        delay = round(outcome.exception.delay * 1_000_000)
+    wish = outcome.exception
+    delay = _delay_asked(wish)
+    if isinstance(wish, Snooze) and delay is not None:
         return _waiting(replace(run, snoozes=run.snoozes + 1, error=None), now, delay, "snoozed")
-    rule, wish = job.policies.retry, outcome.exception
+    rule = job.policies.retry
     used = run.attempt - run.lost_count - run.snoozes
-    if isinstance(wish, RetryLater):
+    if isinstance(wish, RetryLater) and delay is not None:
         if used >= (rule or _FALLBACK).max_attempts:
             return None
-        return _waiting(run, now, round(wish.delay * 1_000_000), f"attempt {run.attempt} asked for another one")
+        return _waiting(run, now, delay, f"attempt {run.attempt} asked for another one")
     if rule is None or used >= rule.max_attempts:
         return None
     kinds = _TIMEOUT_KINDS if run.state == "timed_out" else outcome.ancestry
@@ -85,6 +86,14 @@ def again(job: JobRecord, run: RunRecord, outcome: Outcome, now: int) -> RunReco
         return None
     what = "timed out" if run.state == "timed_out" else "failed"
     return _waiting(run, now, delay_of(rule, run.id, used), f"attempt {run.attempt} {what}")
+
+
+def _delay_asked(wish: BaseException | None) -> int | None:
+    """Return the delay that a job asked for, in microseconds; ``None`` for none, or none that can be understood."""
+    seconds: object = wish.__dict__.get("delay") if isinstance(wish, RetryLater | Snooze) else None
+    if isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST / 1_000_000:
+        return round(seconds * 1_000_000)
+    return None
 
 
 def _matches(names: tuple[str, ...], kinds: tuple[str, ...]) -> bool:

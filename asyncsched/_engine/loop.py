@@ -88,6 +88,11 @@ class TimerLoop:
         """Whether it sleeps and nothing has woken it."""
         return self._asleep and not self._woken.is_set()
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether something has fallen due while it slept, and it has not woken yet."""
+        return self._wakes_at is not None and self._wakes_at <= self._store.estimate_now()
+
     def wake(self, *, pending: bool = False) -> None:
         """Have another look soon; remembered if the loop is awake.
 

@@ -303,9 +303,10 @@ class _Rows:
                 running += state == "running"
                 self._run(instant, state, cause)
                 state = "pending"
-            elif waiting < room:
+            elif waiting < room and pending < QUEUE_LIMIT:
                 pending += 1
-                self._cancel += policies.overlap == "cancel_running"
+                if policies.overlap == "cancel_running" and not self._cancel and not self.has_runs:
+                    self._cancel = 1  # the first makes room for itself; what is caught up with it comes after it
                 self._run(instant, "pending", cause)
             else:
                 is_full = policies.overlap == "queue_all" or limit is None
@@ -321,7 +322,7 @@ class _Rows:
             case "queue_all":
                 return QUEUE_LIMIT
             case "cancel_running":
-                return limit
+                return limit if chosen == 1 else QUEUE_LIMIT
             case _:  # several chosen at once are caught up one after the other, if the first can start
                 return QUEUE_LIMIT if chosen > 1 and running < limit else 0
 

@@ -20,6 +20,7 @@ from asyncsched._engine.following import Following, effects_of
 from asyncsched._engine.runner import MISFIRE, TIMEOUT
 from asyncsched._engine.trouble import Trouble
 from asyncsched.codec import Codec
+from asyncsched.logs import marks_of
 from asyncsched.run import OVER_STATES, Outcome, RunRecord, RunState
 from asyncsched.stores.base import JobStore, Start
 
@@ -214,11 +215,15 @@ class Recorder:
         for row, outcome in settled:
             if row.state == "succeeded":
                 continue
-            error = row.error
+            error, marks = row.error, marks_of(row)
             text = "" if error is None else f"{error.type}: {error.message}"
             if row.state == "pending":
-                logger.warning("run %s of job %r is tried again: %s %s", row.id, row.job_id, row.reason, text)
+                logger.warning(
+                    "run %s of job %r is tried again: %s %s", row.id, row.job_id, row.reason, text, extra=marks
+                )
             elif outcome.kind == "failed":
-                logger.error("run %s of job %r failed: %s", row.id, row.job_id, text, exc_info=outcome.exception)
+                logger.error(
+                    "run %s of job %r failed: %s", row.id, row.job_id, text, exc_info=outcome.exception, extra=marks
+                )
             else:
-                logger.warning("run %s of job %r is %s: %s", row.id, row.job_id, row.state, row.reason)
+                logger.warning("run %s of job %r is %s: %s", row.id, row.job_id, row.state, row.reason, extra=marks)

@@ -169,7 +169,7 @@ class StoreUnit:
     @property
     def is_served(self) -> bool:
         """Whether whatever is due was to be had."""
-        return self.trouble.available and not self.loop.contended
+        return self.trouble.available and not (self.loop.contended or self.loop.is_overdue)
 
     def settle(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
         """Take the outcome of an attempt; never waits."""

@@ -27,6 +27,7 @@ from asyncsched.events import (
     Event,
     EventsDropped,
     JobCancelled,
+    JobCoalesced,
     JobError,
     JobLost,
     JobMissed,
@@ -58,6 +59,7 @@ _STATES: Final[dict[type[Event], str]] = {
     JobError: "failed",
     JobTimedOut: "timed_out",
     JobCancelled: "cancelled",
+    JobCoalesced: "coalesced",
     JobLost: "lost",
     JobMissed: "missed",
     JobSkipped: "skipped",
@@ -144,7 +146,7 @@ class PrometheusMetrics:
             self._families.dropped.inc(event.count)
             return
         task = self._jobs.get((event.store, event.job_id), OTHER)
-        count = event.count if isinstance(event, JobMissed | JobSkipped) else 1
+        count = event.count if isinstance(event, JobCoalesced | JobMissed | JobSkipped) else 1
         self._families.verdicts(event.store, task, _STATES[type(event)]).inc(1 if count is None else count)
 
 

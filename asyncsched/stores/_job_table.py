@@ -71,14 +71,25 @@ class JobTable:
     def next_wakeup(self, foreign: Foreign) -> int | None:
         """Return when something can next be fired or started, but of foreign jobs, or ``None``."""
         if foreign:
-            due, waiting = (
-                table.first_of(lambda key: self._is_ours(key, foreign)) for table in (self.due, self.waiting)
-            )
+            due = self.due.first_of(lambda job_id: self._is_ours(job_id, foreign))
+            waiting = self._first_waiting(foreign)
         else:
             due, waiting = self.due.first(), self.waiting.first()
         if due is None or waiting is None:
             return waiting if due is None else due
         return min(due, waiting)
+
+    def _first_waiting(self, foreign: Foreign) -> int | None:
+        """Return when the first waiting run may start that is not of a foreign job."""
+        lanes = self.waiting.first_of(
+            lambda name: self.limits.key_of(name) is None and self._is_ours(name, foreign),
+        )
+        gates = [
+            self.limits.first_of(limit_key, lambda lane: self._is_ours(lane, foreign))
+            for gate in self._gates
+            if (limit_key := self.limits.key_of(gate)) is not None
+        ]
+        return min((instant for instant in (lanes, *gates) if instant is not None), default=None)
 
     def is_finished(self, job: JobRecord) -> bool:
         """Tell whether nothing is left of a job: no instant, no run that is not over, nobody who paused it."""
@@ -190,9 +201,6 @@ class JobTable:
             del self._placed[job_id]
 
     def _is_ours(self, name: str, foreign: Foreign) -> bool:
-        limit_key = self.limits.key_of(name)
-        if limit_key is not None:
-            return self.limits.first_of(limit_key, lambda lane: self._is_ours(lane, foreign))
         wait = self._live.waits.get(name)
         job = self.rows.get(name if wait is None else wait.job_id)
         return job is None or not foreign.covers(job)

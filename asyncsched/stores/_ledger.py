@@ -39,7 +39,7 @@ class Ledger:
         self._departed_count = 0
         self._overfull: dict[str, int] = {}  # jobs with more rows than they keep -> how many they keep
         self._fires: set[tuple[str, int, int]] = set()  # (job id, revision, fire time) of what triggers brought about
-        self._unique: dict[str, str] = {}  # the newest run of each unique key
+        self._unique: dict[str, dict[str, None]] = {}  # the runs of each unique key, the newest last
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -69,8 +69,11 @@ class Ledger:
 
     def same(self, unique_key: str, since: int) -> RunRecord | None:
         """Return the newest row with that unique key, unless it is older than that or was cancelled."""
-        row = self.get(self._unique.get(unique_key, ""))
-        return None if row is None or row.fire_time < since or row.state == "cancelled" else row
+        for run_id in reversed(self._unique.get(unique_key, {})):
+            row = self.get(run_id)
+            if row is not None and row.fire_time >= since and row.state != "cancelled":
+                return row
+        return None
 
     def around(self, job_id: str, at: int) -> list[RunRecord]:
         """Return the rows that tell what was the matter at an instant; see `JobStore.around`."""
@@ -109,7 +112,7 @@ class Ledger:
     def write(self, run: RunRecord, keep: int | None) -> None:
         """Write a new row of a job that exists and keeps ``keep`` rows of what is over."""
         if run.unique_key is not None:
-            self._unique[run.unique_key] = run.id
+            self._unique.setdefault(run.unique_key, {})[run.id] = None
         if run.cause in PLANNED_CAUSES:
             self._fires.add((run.job_id, run.revision, run.fire_time))
         if run.state in OVER_STATES:
@@ -219,8 +222,11 @@ class Ledger:
 
     def _forget(self, row: RunRecord) -> None:
         del self._over[row.id]
-        if row.unique_key is not None and self._unique.get(row.unique_key) == row.id:
-            del self._unique[row.unique_key]
+        if row.unique_key is not None:
+            same = self._unique[row.unique_key]
+            del same[row.id]
+            if not same:
+                del self._unique[row.unique_key]
         if row.cause in PLANNED_CAUSES:
             self._fires.discard((row.job_id, row.revision, row.fire_time))
 

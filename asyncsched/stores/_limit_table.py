@@ -34,6 +34,13 @@ class LimitTable:
         self._full_at: dict[str, int] = {}
         self._queues: dict[str, Timetable] = {}
 
+    def define(self, limit: LimitRow) -> None:
+        """Put in a limit, or another one of that name."""
+        before = self.rows.get(limit.name)
+        self.rows[limit.name] = limit
+        if before is not None and (before.count, before.period) != (limit.count, limit.period):
+            self._full_at = {key: at for key, at in self._full_at.items() if limit_name(key) != limit.name}
+
     @staticmethod
     def gate_of(limit_key: str) -> Gate:
         """Return the name of the gate of a limit's key."""
@@ -94,10 +101,14 @@ class LimitTable:
                 self._full_at = {key: at for key, at in self._full_at.items() if at > now}
             self._full_at[limit_key] = charged(limit, self._full_at.get(limit_key, 0), now, 1)
 
-    def first_of(self, limit_key: str, is_wanted: Callable[[Lane], bool]) -> bool:
-        """Tell whether a lane that is wanted waits at a key."""
+    def first_of(self, limit_key: str, is_wanted: Callable[[Lane], bool]) -> int | None:
+        """Return when the first lane that is wanted may start at a key that is not used up by what runs."""
         queue = self._queues.get(limit_key)
-        return queue is not None and queue.first_of(is_wanted) is not None
+        first = None if queue is None else queue.first_of(is_wanted)
+        limit = self.rows.get(limit_name(limit_key))
+        if first is None or limit is None:
+            return first
+        return max(first, ready_at(limit, self._full_at.get(limit_key, 0)))
 
     def waiting_keys(self) -> list[str]:
         """Return the keys at which somebody waits."""

@@ -146,7 +146,8 @@ class MemoryState:
     def set_limits(self, limits: Sequence[LimitRow]) -> None:
         """Define named limits; see `JobStore.set_limits`."""
         table = self.jobs.limits
-        table.rows.update({limit.name: limit for limit in limits})
+        for limit in limits:
+            table.define(limit)
         for limit_key in table.waiting_keys():
             self.jobs.refresh_gate(limit_key)
 

@@ -82,7 +82,7 @@ class LedgerStore(Protocol):
         ...
 
     async def set_limits(self, limits: Sequence[LimitRow]) -> None:
-        """Define named limits, or define them anew; what their keys have used stays used."""
+        """Define named limits, or define them anew; a rate that is not as before begins with full buckets."""
         ...
 
     async def limits(self) -> list[LimitRow]:
@@ -324,8 +324,8 @@ class JobStore(LedgerStore, Protocol):
         recovered, or pending with an attempt behind them; not ``unbound`` ones) and how many are
         pending without; its decision is written whole: its runs, its ``longer`` verdict over the row
         of that id, or as a row of its own where that was pruned, and as many of the job's runs asked
-        to be cancelled as it says, the longest running first, none twice; those of them that only
-        wait for another attempt are cancelled at once. If the planner raises
+        to be cancelled as it says, the longest running first, none twice and no ``unbound`` one;
+        those of them that only wait for another attempt are cancelled at once. If the planner raises
         `ForeignJobError`, the job is left as it is; if it raises anything else, the job is parked. A
         job left without a next instant and without a run that is not over is removed.
 
@@ -375,5 +375,17 @@ class JobStore(LedgerStore, Protocol):
         already, with the same node, attempt, state and ``finished_at``, was applied by an earlier
         call whose answer was lost: it is not refused. Jobs left with nothing are removed;
         ``keep_runs`` may be applied here or in `prune`.
+
+        For each row that was applied just now, is over and is among ``completing``, and whose job is
+        there and can be read, the completer is called with the job as it is within this transaction,
+        earlier rows of the batch included. The job that it returns is written and its runs are added,
+        `adopted` by the job that each names, before jobs left with nothing are looked for. Runs of
+        jobs that are not there are returned as ``stranded``; a run whose id exists is passed over. If
+        the completer raises, the end of that run stands, and nothing follows from it.
+
+        Args:
+            runs: the outcomes.
+            complete: what follows from the end of a run; may be called again for the same run.
+            completing: ids of runs for which it is to be called.
         """
         ...

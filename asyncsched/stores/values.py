@@ -117,9 +117,9 @@ class Fired(msgspec.Struct, frozen=True):
 
     ``verdicts`` are the rows of fires that did not run (of a row that was made longer, the new
     part), ``finished`` the ids of jobs removed because they have neither another instant nor a run
-    left, ``resumed`` those of jobs whose pause has ended. ``cancelling`` are the runs, of this node
-    or others, that were asked to be cancelled to make room, and ``cancelled`` those of them that
-    were only waiting for another attempt and are over. ``pending`` says that runs were written
+    left, ``resumed`` those of jobs whose pause has ended. To make room, ``cancelling`` are runs, of
+    this node or others, that were asked to be cancelled, and ``cancelled`` ones that were only
+    waiting for another attempt and are over. ``pending`` says that runs were written
     which wait.
     """
 

@@ -1,13 +1,19 @@
 """What a type checker infers from a user's seat. Never executed; mypy and pyright read it."""
 
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 from asyncsched import (
+    CurrentRun,
     Job,
     JobError,
     JobEvent,
     JobExecuted,
     JobSpec,
+    Limit,
+    Outcome,
+    Retry,
     Run,
     Scheduler,
     Verdict,
@@ -72,11 +78,29 @@ async def a_run_knows_its_result() -> None:
     assert_type(await s.run_job("report"), Run[Any])
 
 
+async def the_policies_of_a_run() -> None:
+    chained = await s.add_job(count, every(minutes=5, from_="completion"), retry=Retry(on=(OSError,)), on_success=report)
+    await s.add_job(count, every(minutes=5), retry=3, limit="stripe", on_failure="report", pause_after_failures=3)
+    assert_type(await chained.pause(until=datetime(2030, 1, 1, tzinfo=UTC)), Job[..., int])
+    assert_type(await s.run_job(count, args=["a.png"], unique_for=60, unique="debounce"), Run[int])
+    assert_type(await s.backfill("report", datetime(2026, 1, 1), datetime(2026, 2, 1)), list[Run[Any]])
+    await s.set_limit(Limit("stripe", concurrency=5, rate=(60, 60.0), key="{tenant}"))
+    assert_type(await s.get_limits(), list[Limit])
+
+
+async def timed(run: Run[Any], call_next: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    assert_type(run.fire_time, datetime)
+    return await call_next()
+
+
+s.add_middleware(timed)
+
+
 async def lists_and_answers() -> None:
     assert_type(await s.add_jobs([JobSpec(count, every(minutes=1))]), list[Job[..., Any]])
     assert_type(await s.get_jobs(), list[Job[..., Any]])
     assert_type(await s.get_runs(), list[Run[Any]])
-    assert_type(current_run(), Run[Any])
+    assert_type(current_run(), CurrentRun)
     assert_type(current_job(), Job[..., Any])
     (run,) = await s.get_runs(limit=1)
     assert_type(await s.why(run.job_id, run.fire_time), Verdict)
