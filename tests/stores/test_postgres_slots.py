@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from secrets import token_hex
 from typing import Final
@@ -12,9 +12,13 @@ import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
+from asyncsched._engine.ending import Completed
+from asyncsched._engine.limiting import LimitRow
 from asyncsched._engine.plan import Decision, plan_due
+from asyncsched.errors import JobNotFoundError
 from asyncsched.job import JobRecord, Policies
 from asyncsched.run import RunRecord
+from asyncsched.stores.base import Unique
 from asyncsched.stores.postgres import PostgresJobStore
 from tests.postgres.server import running_server
 from tests.stores.postgres_support import NOW, done, job, opened
@@ -117,11 +121,12 @@ async def _churn(store: PostgresJobStore, node: str, chance: random.Random) -> N
         some = chance.sample(names, 3)
         pending = await store.query_runs(state="pending", limit=20)
         running = [run for run in await store.query_runs(state="running", limit=50) if run.node == node]
-        match chance.randrange(7):
+        match chance.randrange(9):
             case 0:
                 await store.remove(some)
             case 1:
-                records = [job(name, due_at=NOW, policies=Policies(max_instances=None)) for name in some]
+                policies = Policies(max_instances=chance.choice([None, 1]), overlap="cancel_running")
+                records = [job(name, due_at=NOW, policies=policies) for name in some]
                 runs = [
                     RunRecord(
                         id=token_hex(8),
@@ -131,6 +136,7 @@ async def _churn(store: PostgresJobStore, node: str, chance: random.Random) -> N
                         scheduled_time=NOW,
                         state="pending",
                         cause="manual",
+                        limit_key=chance.choice([None, "x:1", "x:2", "y"]),
                     )
                     for name in some
                 ]
@@ -140,13 +146,43 @@ async def _churn(store: PostgresJobStore, node: str, chance: random.Random) -> N
                 change = partial(_prioritised, priority)
                 await store.update(some, change)
             case 3 if pending:
-                await store.cancel_pending(chance.choice(pending).id)
+                await store.cancel_pending(chance.choice(pending).id, _chaining)
             case 4 if running:
-                await store.finish([done(run) for run in chance.sample(running, min(4, len(running)))])
+                ended = [done(run) for run in chance.sample(running, min(4, len(running)))]
+                ended[0] = replace(ended[0], state="pending", finished_at=None)
+                await store.finish(ended, _chaining, {run.id for run in ended[:3]})
             case 5:
                 await store.start_pending(node, 4)
+            case 6:
+                await store.set_limits([LimitRow(name, concurrency=2, count=50, period=1000) for name in ("y", "x")])
+            case 7:
+                asked = [_asked(name, chance.choice(["k", "l"])) for name in some[:2]]
+                with suppress(JobNotFoundError):
+                    await store.enqueue(asked, Unique(NOW, chance.choice(["replace", "debounce"])))
             case _:
                 await store.fire_due(node, 4, partial(plan_due, node=node, new_run_id=partial(token_hex, 8)))
+
+
+def _asked(job_id: str, unique_key: str | None = None) -> RunRecord:
+    return RunRecord(
+        id=token_hex(8),
+        job_id=job_id,
+        revision=1,
+        fire_time=NOW,
+        scheduled_time=NOW,
+        state="pending",
+        cause="manual",
+        unique_key=unique_key,
+    )
+
+
+def _chaining(stored: JobRecord, run: RunRecord, _now: int) -> Completed:
+    """Change the job, and have two others run once more."""
+    number = int(stored.id.removeprefix("job-"))
+    others = [_asked(f"job-{(number + step) % JOBS}") for step in (2, 1)]
+    return Completed(
+        replace(stored, failures=stored.failures + 1), tuple(replace(run, cause="chain") for run in others)
+    )
 
 
 def _prioritised(priority: int, stored: JobRecord, _now: int) -> JobRecord:
