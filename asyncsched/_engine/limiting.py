@@ -4,9 +4,11 @@ A rate is a bucket of ``count`` starts that fills up evenly within ``period`` mi
 is kept of it is one instant, at which it will be full again.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
-__all__ = ["LimitRow", "charged", "free_starts", "limit_name", "ready_at"]
+__all__ = ["LimitRow", "charged", "free_starts", "limit_name", "ready_at", "refilled_by"]
 
 
 class LimitRow(msgspec.Struct, frozen=True):
@@ -17,6 +19,12 @@ class LimitRow(msgspec.Struct, frozen=True):
     count: int | None = None
     period: int | None = None
     key: str | None = None
+
+
+def refilled_by(before: Iterable[LimitRow], given: Iterable[LimitRow]) -> list[str]:
+    """Return the names of the limits whose buckets begin anew, as their rate is another one than before."""
+    known = {row.name: (row.count, row.period) for row in before}
+    return [row.name for row in given if known.get(row.name, (row.count, row.period)) != (row.count, row.period)]
 
 
 def limit_name(limit_key: str) -> str:

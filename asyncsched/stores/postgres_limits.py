@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, final
 
-from asyncsched._engine.limiting import LimitRow, charged, free_starts, limit_name, ready_at
+from asyncsched._engine.limiting import LimitRow, charged, free_starts, limit_name, ready_at, refilled_by
 from asyncsched.run import RunRecord
 from asyncsched.stores.base import Foreign
 from asyncsched.stores.postgres_hints import hint_all, hint_where
@@ -32,6 +32,7 @@ _SET: Final = (
     "SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[]) ON CONFLICT (name) "
     "DO UPDATE SET concurrency = excluded.concurrency, count = excluded.count, period = excluded.period, key = excluded.key"
 )
+_REFILL: Final = "DELETE FROM SCHEMA.buckets WHERE split_part(limit_key, ':', 1) = ANY($1::text[])"
 _LIMITS: Final = f"SELECT {_LIMIT} FROM SCHEMA.limits l ORDER BY l.name"
 _IN_KEY_ORDER: Final = (
     "SELECT r.limit_key, r.priority FROM SCHEMA.runs r WHERE r.state = 'pending' AND r.limit_key IS NOT NULL "
@@ -93,6 +94,9 @@ async def set_limits(transaction: Transaction, session: Session, given: Sequence
     latest = {limit.name: limit for limit in given}
     rows = [(row.name, row.concurrency, row.count, row.period, row.key) for _, row in sorted(latest.items())]
     if rows:
+        refilled = refilled_by(await limits(transaction, session), given)
+        if refilled:
+            await transaction.write(_REFILL, refilled)
         await transaction.write(_SET, *transposed(rows, 5))
         await hint_all(transaction, session)
 

@@ -9,7 +9,7 @@ in an index, so that a queue of any length behind a full one costs a seek.
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from asyncsched._engine.limiting import LimitRow, charged, free_starts, limit_name, ready_at
+from asyncsched._engine.limiting import LimitRow, charged, free_starts, limit_name, ready_at, refilled_by
 from asyncsched.stores.sqlite_session import Session
 
 __all__ = ["Lane", "Limits", "charge", "lanes", "limits", "read_limits", "set_limits"]
@@ -30,6 +30,7 @@ _RUNNING: Final = (
 )
 _BUCKETS: Final = "SELECT limit_key, full_at FROM buckets WHERE limit_key IN ({})"
 _CHARGE: Final = "INSERT INTO buckets (limit_key, full_at) VALUES (?, ?) ON CONFLICT (limit_key) DO UPDATE SET full_at = excluded.full_at"
+_REFILL: Final = "DELETE FROM buckets WHERE limit_key = ? OR (limit_key >= ? AND limit_key < ?)"
 _LIMITS: Final = 'SELECT name, concurrency, "count", period, "key" FROM limits ORDER BY name'
 _SET_LIMIT: Final = (
     'INSERT INTO limits (name, concurrency, "count", period, "key") VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE '
@@ -43,6 +44,8 @@ _SET_LIMIT: Final = (
 def set_limits(session: Session, rows: Sequence[LimitRow]) -> None:
     """See `JobStore.set_limits`."""
     with session.writing():
+        refilled = refilled_by(limits(session), rows)
+        session.write(_REFILL, [(name, f"{name}:", f"{name};") for name in refilled])
         session.write(_SET_LIMIT, [(row.name, row.concurrency, row.count, row.period, row.key) for row in rows])
 
 

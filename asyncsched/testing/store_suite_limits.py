@@ -142,6 +142,8 @@ async def rates_are_buckets(trial: Trial) -> None:
     same(await trial.store.start_pending("node-a", 9), [], "an end brings no start back")
     await trial.store.set_limits([LimitRow("l", count=2, period=2 * AHEAD), LimitRow("other", count=9, period=1)])
     same(await trial.store.next_wakeup(), wakeup, "a limit defined again does not forget what was used")
+    await trial.store.set_limits([LimitRow("l", count=1, period=2 * AHEAD)])
+    same(len(await trial.store.start_pending("node-a", 9)), 1, "but another rate begins with a full bucket")
 
 
 @store_check
