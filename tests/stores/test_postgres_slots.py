@@ -117,7 +117,7 @@ async def test_never_more_than_max_instances_run_at_once(postgres_schema: str, s
 async def _churn(store: PostgresJobStore, node: str, chance: random.Random) -> None:
     """Do to the same few jobs whatever there is to be done, in any order; nothing of it may fail."""
     names = [f"job-{number}" for number in range(JOBS)]
-    for _ in range(60):
+    for _ in range(40):
         some = chance.sample(names, 3)
         pending = await store.query_runs(state="pending", limit=20)
         running = [run for run in await store.query_runs(state="running", limit=50) if run.node == node]
