@@ -19,6 +19,8 @@ _INSTANTS: Final = (3, 4, 10, 11, 12)
 _COUNTS: Final = (7, 8, 19)
 """Where it holds attempt, lost_count and snoozes."""
 _MOST: Final = 2**53
+_PLAIN: Final = (0, None, None, 0, None, None, None)
+"""What most rows hold from there on: no snoozes, no limit, not unbound, and so on."""
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_error = msgspec.json.Decoder(RunError).decode
@@ -120,7 +122,7 @@ class RunRows:
 
     @staticmethod
     def _run(row: Row, error: RunError | None) -> RunRecord:
-        return RunRecord(
+        run = RunRecord(
             id=row[0],
             job_id=row[1],
             revision=row[2],
@@ -138,6 +140,11 @@ class RunRows:
             reason=readable_text(row[14]),
             result=row[15],
             error=error,
+        )
+        if row[19:] == _PLAIN:
+            return run
+        return msgspec.structs.replace(
+            run,
             snoozes=row[19],
             limit_key=readable_text(row[20]),
             unique_key=readable_text(row[21]),

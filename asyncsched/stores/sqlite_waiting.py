@@ -48,38 +48,38 @@ _STARTABLE: Final = (
     "(r.unbound = 1 OR CASE WHEN r.attempt > 0 "
     f"THEN r.job_id NOT IN ({_FULL.format(_HOLDING.partition(' UNION ALL ')[0])}) "
     f"ELSE r.job_id NOT IN ({_FULL.format(_HOLDING)}) END) "
-    "AND NOT EXISTS (SELECT 1 FROM jobs p WHERE p.id = r.job_id AND (p.state = 'parked' OR (p.state = 'paused' "
-    "AND r.attempt = 0 AND r.unbound = 0 AND r.cause IN ('schedule', 'catchup'))))"
+    "AND (p.state IS NULL OR p.state = 'active' OR (p.state = 'paused' "
+    "AND (r.attempt > 0 OR r.unbound = 1 OR r.cause NOT IN ('schedule', 'catchup'))))"
 )
+_RUNS: Final = "FROM runs r LEFT JOIN jobs p ON p.id = r.job_id"
 _UNLIMITED: Final = "r.state = 'pending' AND r.limit_key IS NULL AND r.priority = ?"
 _HELD_BACK: Final = "r.state = 'pending' AND r.limit_key = ? AND r.priority = ?"
 _WAITING_FIRST: Final = (
-    f"SELECT r.scheduled_time FROM runs r WHERE {_UNLIMITED} AND {_STARTABLE} ORDER BY r.scheduled_time LIMIT 1"
+    f"SELECT r.scheduled_time {_RUNS} WHERE {_UNLIMITED} AND {_STARTABLE} ORDER BY r.scheduled_time LIMIT 1"
 )
 _HELD_BACK_FIRST: Final = (
-    f"SELECT r.scheduled_time FROM runs r WHERE {_HELD_BACK} AND {_STARTABLE} ORDER BY r.scheduled_time LIMIT 1"
+    f"SELECT r.scheduled_time {_RUNS} WHERE {_HELD_BACK} AND {_STARTABLE} ORDER BY r.scheduled_time LIMIT 1"
 )
-_COLUMNS: Final = "SELECT r.priority, r.scheduled_time, r.number, r.job_id, r.attempt, r.unbound, r.limit_key"
+_COLUMNS: Final = "SELECT r.priority, r.scheduled_time, r.number, r.job_id, r.attempt, r.unbound, r.limit_key, p.slots"
 _WAITING: Final = (
-    f"{_COLUMNS} FROM runs r WHERE {_UNLIMITED} AND r.scheduled_time <= ? AND {_STARTABLE} ORDER BY r.scheduled_time"
+    f"{_COLUMNS} {_RUNS} WHERE {_UNLIMITED} AND r.scheduled_time <= ? AND {_STARTABLE} ORDER BY r.scheduled_time"
 )
 _HELD_BACK_DUE: Final = (
-    f"{_COLUMNS} FROM runs r WHERE {_HELD_BACK} AND r.scheduled_time <= ? AND {_STARTABLE} ORDER BY r.scheduled_time"
+    f"{_COLUMNS} {_RUNS} WHERE {_HELD_BACK} AND r.scheduled_time <= ? AND {_STARTABLE} ORDER BY r.scheduled_time"
 )
 _ANY_KEY: Final = f"r.state = 'pending' AND r.limit_key IN ({marks(_AT_ONCE)})"
 _MANY_FIRST: Final = (
-    "SELECT limit_key, min(scheduled_time) FROM (SELECT r.limit_key, r.scheduled_time FROM runs r "
-    f"WHERE {_ANY_KEY} AND {_STARTABLE} ORDER BY r.limit_key) GROUP BY limit_key"
+    "SELECT limit_key, min(scheduled_time) FROM (SELECT r.limit_key, r.scheduled_time "
+    f"{_RUNS} WHERE {_ANY_KEY} AND {_STARTABLE} ORDER BY r.limit_key) GROUP BY limit_key"
 )
 _MANY_DUE: Final = (
-    f"{_COLUMNS} FROM runs r WHERE {_ANY_KEY} AND r.scheduled_time <= ? AND {_STARTABLE} "
+    f"{_COLUMNS} {_RUNS} WHERE {_ANY_KEY} AND r.scheduled_time <= ? AND {_STARTABLE} "
     "ORDER BY r.priority DESC, r.scheduled_time"
 )
-_JOB_OF_RUN: Final = "(SELECT f.number FROM jobs f WHERE f.id = r.job_id)"
-_SLOTS: Final = (
-    "SELECT slots, (SELECT count(*) FROM runs WHERE job_id = ?1 AND state = 'running' AND unbound = 0), "
-    "(SELECT count(*) FROM runs WHERE job_id = ?1 AND state = 'pending' AND attempt > 0 AND unbound = 0) "
-    "FROM jobs WHERE id = ?1"
+_JOB_OF_RUN: Final = "p.number"
+_TAKEN: Final = (
+    "SELECT (SELECT count(*) FROM runs WHERE job_id = ?1 AND state = 'running' AND unbound = 0), "
+    "(SELECT count(*) FROM runs WHERE job_id = ?1 AND state = 'pending' AND attempt > 0 AND unbound = 0)"
 )
 _CLAIM: Final = "UPDATE runs SET state = 'running', node = ?, attempt = ?, started_at = ? WHERE number = ?"
 _CANCEL: Final = "UPDATE runs SET state = 'cancelled', finished_at = ?, reason = 'its job is gone' WHERE number = ?"
@@ -150,7 +150,7 @@ def start_pending(
         rows = {row[0]: row[1:] for row in _run_rows(session, [candidate.number for candidate in candidates])}
         starts: list[tuple[int, Start]] = []
         unreadable: dict[int, str] = {}
-        for _priority, _time, number, job_id, *_others in candidates:
+        for number, job_id in [(candidate.number, candidate.job_id) for candidate in candidates]:
             stored = jobs.get(job_id)
             if stored is None:
                 session.write(_CANCEL, [(now, number)])
@@ -177,6 +177,7 @@ class _Waiting(NamedTuple):
     attempt: int
     unbound: int
     limit_key: str | None
+    slots: int | None
 
 
 def _order(waiting: _Waiting) -> tuple[int, int]:
@@ -268,7 +269,7 @@ class _Room:
         self.keys: dict[str, int] = {}
         self._session = session
         self._refused = frozenset(refused)
-        self._slots: dict[str, _Slots | None] = {}
+        self._taken: dict[str, _Taken] = {}
 
     def startable(self, found: Iterable[_Waiting]) -> Iterator[_Waiting]:
         """Yield those for which there is room, and take it.
@@ -288,33 +289,30 @@ class _Room:
                 return
 
     def _takes_slot(self, waiting: _Waiting) -> bool:
-        if waiting.unbound:
-            return True
-        if waiting.job_id not in self._slots:
-            self._slots[waiting.job_id] = _slots(self._session, waiting.job_id)
-        slots = self._slots[waiting.job_id]
-        if slots is None:
+        """Take a slot of the job, if one is left; one that is gone has any number: its runs are cancelled then."""
+        if waiting.unbound or waiting.slots is None:
             return True
         is_new = waiting.attempt == 0
-        if (slots.running + slots.retrying if is_new else slots.running) >= slots.number:
+        taken = self._taken.get(waiting.job_id)
+        if taken is None:
+            taken = self._taken_before(waiting, is_new)
+        elif (taken.running + taken.retrying if is_new else taken.running) >= waiting.slots:
             return False
-        retrying = slots.retrying if is_new else slots.retrying - 1
-        self._slots[waiting.job_id] = slots._replace(running=slots.running + 1, retrying=retrying)
+        self._taken[waiting.job_id] = _Taken(taken.running + 1, taken.retrying - (not is_new))
         return True
 
+    def _taken_before(self, waiting: _Waiting, is_new: bool) -> "_Taken":
+        """Return what held the slots of a job whose first run was found: it has one left."""
+        if waiting.slots == 1:
+            return _Taken(0, 0 if is_new else 1)
+        return _Taken(*self._session.rows(_TAKEN, (waiting.job_id,))[0])
 
-class _Slots(NamedTuple):
-    """How many slots a job has, and what holds them."""
 
-    number: int
+class _Taken(NamedTuple):
+    """How many runs hold a slot of a job."""
+
     running: int
     retrying: int
-
-
-def _slots(session: Session, job_id: str) -> _Slots | None:
-    """Return the slots of a job; ``None`` if it has any number, or is gone: its runs are cancelled then."""
-    rows = session.rows(_SLOTS, (job_id,))
-    return None if not rows or rows[0][0] is None else _Slots(*rows[0])
 
 
 def _accepted(search: _Search, session: Session, accepts: Acceptor | None) -> tuple[list[_Waiting], dict[str, Stored]]:

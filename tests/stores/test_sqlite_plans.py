@@ -73,7 +73,7 @@ def _but_foreign(statement: str, number: str) -> str:
         (sqlite_waiting._MANY_FIRST, "runs_held_back"),
         (sqlite_waiting._MANY_DUE, "runs_held_back"),
         (sqlite_waiting._FULL.format(sqlite_waiting._HOLDING), "runs_again"),
-        (sqlite_waiting._SLOTS, "runs_waiting"),
+        (sqlite_waiting._TAKEN, "runs_waiting"),
         (sqlite_limits._LANES, "runs_held_back"),
         (sqlite_limits._RUNNING, "runs_running"),
         (sqlite_limits._BUCKETS.replace("{}", "?, ?"), "PRIMARY KEY"),
