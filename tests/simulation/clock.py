@@ -55,6 +55,7 @@ class NodeClock(WorldClock):
         super().__init__(start)
         self.skew = 0
         self.frozen_until = 0.0
+        self._melted = trio.Event()
 
     def now_us(self) -> int:
         return super().now_us() + self.skew
@@ -74,5 +75,12 @@ class NodeClock(WorldClock):
 
     async def thaw(self) -> None:
         """Wait while the node is frozen."""
-        while self.is_frozen:  # noqa: ASYNC110 - it may be frozen anew meanwhile
-            await trio.sleep_until(self.frozen_until)
+        while self.is_frozen:
+            with trio.move_on_at(self.frozen_until):
+                await self._melted.wait()
+
+    def melt(self) -> None:
+        """Let it be frozen no longer."""
+        self.frozen_until = 0.0
+        self._melted.set()
+        self._melted = trio.Event()

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
 from tests.simulation.book import Book, Revision
+from tests.simulation.jobs import LIMITS
 from tests.simulation.reference import BrittleTrigger, instants, is_delay
 
 __all__ = ["HEALED_CHECKS", "HISTORY_CHECKS", "STOPPED_CHECKS", "Ending"]
@@ -96,10 +97,21 @@ def i16_nothing_is_due_for_long(ending: Ending) -> Iterator[str]:
 
 def _could_start(book: Book, run: RunRecord) -> bool:
     job = book.jobs.get(run.job_id)
-    if job is None or job.state != "active":
+    if job is None or job.state != "active" or _is_held_back(book, run):
         return False
     limit = None if job.policies.overlap == "allow" else job.policies.max_instances
-    return limit is None or len(book.running_of(run.job_id)) < limit
+    if limit is None or run.unbound:
+        return True
+    return len(book.running_of(run.job_id) if run.attempt else book.holding(run.job_id)) < limit
+
+
+def _is_held_back(book: Book, run: RunRecord) -> bool:
+    """Tell whether a named limit lets the run wait; for how long one with a rate does cannot be told here."""
+    if run.limit_key is None:
+        return False
+    limit = LIMITS[run.limit_key.partition(":")[0]]
+    running = [one for one in book.live.values() if one.limit_key == run.limit_key and one.state == "running"]
+    return limit.rate is not None or len(running) >= (limit.concurrency or 1)
 
 
 def i1_nothing_is_left_over(ending: Ending) -> Iterator[str]:

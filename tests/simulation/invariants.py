@@ -25,7 +25,7 @@ from tests.simulation.book import Book, Step, holds_slot, pieces
 from tests.simulation.jobs import LIMITS
 from tests.simulation.reference import following, instants, is_delay
 
-__all__ = ["ATTEMPT_CHECKS", "STEP_CHECKS", "Begin", "check_event"]
+__all__ = ["ATTEMPT_CHECKS", "STEP_CHECKS", "Begin", "StepCheck", "check_event"]
 
 StepCheck: TypeAlias = Callable[[Step, Book], Iterator[str]]
 
@@ -233,7 +233,7 @@ def i11_states_follow_one_another(step: Step, book: Book) -> Iterator[str]:
 
 def _may_vanish(step: Step, run: RunRecord | None) -> bool:
     """Tell whether the row may be gone at once because its job keeps few."""
-    return run is not None and step.method in {"remove", "start_pending"}
+    return run is not None and step.method in {"remove", "start_pending", "enqueue"}
 
 
 def i12_what_is_over_stays(step: Step, book: Book) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The one shared store of a simulation: a real memory store, every step of which is observed and checked."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from asyncsched.stores.memory import MemoryJobStore
 from tests.simulation.book import Book, Reader, Step
 from tests.simulation.clock import WorldClock
 from tests.simulation.handle import READS, StoreHandle
-from tests.simulation.invariants import STEP_CHECKS
+from tests.simulation.invariants import STEP_CHECKS, StepCheck
 
 __all__ = ["ObservedStore", "Violation"]
 
@@ -52,7 +52,7 @@ class ObservedStore:
         over: set when there is one, or the simulation has come to its end.
     """
 
-    def __init__(self, clock: WorldClock, store: Any = None) -> None:
+    def __init__(self, clock: WorldClock, store: Any = None, checks: Sequence[StepCheck] = STEP_CHECKS) -> None:
         self.book: Final = Book()
         self.history: Final[list[Step]] = []
         self.handles: Final[list[StoreHandle]] = []
@@ -61,6 +61,7 @@ class ObservedStore:
         self.step_count = 0
         self.struck: Callable[[StoreHandle, str, bool], None] = lambda _handle, _method, _after: None
         self.start: Final = clock.start
+        self._checks = checks
         self._clock = clock
         self._store: Any = MemoryJobStore() if store is None else store
         self._reader = Reader(self._store)
@@ -167,7 +168,7 @@ class ObservedStore:
         self._digest.update(f"{step.at} {step}\n".encode())
         if jobs or runs or decided or getattr(answer, "starts", None) or (method == "start_pending" and answer):
             self.history.append(step)
-            for check in STEP_CHECKS:
+            for check in self._checks:
                 self.judge(check, check(step, self.book))
             if self.violation is None:
                 self.book.apply(step)
@@ -235,6 +236,8 @@ def _ends(method: str, args: Any, answer: Any) -> dict[str, RunRecord]:
             rows = [run for run in args[0] if run.id not in refused]
         case "recover" if not isinstance(answer, Exception):
             rows = answer.runs
+        case "fire_due" if not isinstance(answer, Exception):
+            rows = answer.cancelled
         case "cancel_pending" if not isinstance(answer, Exception):
             rows = [answer]
         case _:

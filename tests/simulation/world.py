@@ -24,6 +24,7 @@ from tests.simulation.handle import Network, StoreHandle
 from tests.simulation.jobs import HERE, spec_of
 from tests.simulation.node import SHUTDOWN_GRACE_S, Node
 from tests.simulation.operators import Operator
+from tests.simulation.reference import BrokenTriggerError
 from tests.simulation.script import Fault, Script
 from tests.simulation.store import ObservedStore, Violation
 
@@ -122,13 +123,18 @@ class _World:
 
     async def _define(self) -> None:
         """Add the jobs of the beginning, as every node of an application does."""
-        specs = [spec_of(plan, self._start) for plan in self._script.jobs]
-        while True:
+        left = [spec_of(plan, self._start) for plan in self._script.jobs]
+        while left:
             node = self._node_at(0) or next((node for node in self._nodes if node.up), None)
-            if node is not None:
-                with contextlib.suppress(AsyncschedError):
-                    await node.scheduler.add_jobs(specs, replace_existing=True)
-                    return
+            try:
+                if node is not None:
+                    await node.scheduler.add_jobs(left[:1], replace_existing=True)
+                    del left[0]
+                    continue
+            except BrokenTriggerError:
+                del left[0]
+            except AsyncschedError:
+                pass
             await trio.sleep(1)
 
     async def _look_through(self) -> None:
@@ -147,7 +153,7 @@ class _World:
         script = self._script
         self._healed = True
         for clock in self._clocks:
-            clock.frozen_until = 0.0
+            clock.melt()
         for node in self._nodes:
             node.handle.network.heal()
         if script.alone:
