@@ -2,6 +2,7 @@
 #   make test PYTHON=/path/to/python3    chooses the interpreter
 #   make test ARGS="-k cron -x"          hands arguments to pytest
 #   make chaos ARGS="cycles --seed 7"    kills processes on real stores; --help lists the rest
+#   make simulate ARGS="--seed 7"        simulates nodes while everything fails; --help lists the rest
 PYTHON ?=
 ARGS ?=
 export PYTHON
@@ -9,7 +10,7 @@ export PYTHON
 run := .venv/bin/python
 sources := asyncsched tests $(wildcard examples benchmarks)
 
-.PHONY: demo test check lint types coverage chaos bench bench-triggers clean
+.PHONY: demo test check lint types coverage chaos simulate bench bench-triggers clean
 .DELETE_ON_ERROR:
 
 test: .venv/.ready
@@ -39,6 +40,9 @@ coverage: .venv/.ready
 
 chaos: .venv/.ready
 	@$(run) -m tests.chaos $(ARGS)
+
+simulate: .venv/.ready
+	@$(run) -m tests.simulation $(ARGS)
 
 bench: .venv/.ready
 	@$(run) benchmarks/run.py $(ARGS)

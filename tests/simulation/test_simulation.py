@@ -22,10 +22,8 @@ from tests.simulation.shrinking import shrink
 from tests.simulation.store import ObservedStore
 from tests.simulation.world import simulate
 
-SEEDS: Final = range(8)
+SEEDS: Final = range(6)
 """Few, as the suite is run often; ``make simulate`` runs hundreds."""
-
-REGRESSIONS: Final = kept_scripts()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -35,9 +33,10 @@ def test_nothing_is_broken(seed: int) -> None:
     assert report.runs > 0
 
 
-@pytest.mark.parametrize("name", REGRESSIONS)
-def test_what_has_failed_once_does_not_fail_again(name: str) -> None:
-    assert simulate(REGRESSIONS[name]).violation is None
+def test_what_has_failed_once_does_not_fail_again() -> None:
+    for name, script in kept_scripts().items():
+        violation = simulate(script).violation
+        assert violation is None, f"{name}: {violation}"
 
 
 def test_the_same_seed_gives_the_same_history() -> None:
@@ -60,7 +59,7 @@ def test_a_broken_store_is_found_out(name: str) -> None:
 
 
 def test_a_sound_store_gets_through_the_same_scripts() -> None:
-    for seed in range(6):
+    for seed in range(3):
         assert simulate(hard_script(seed)).violation is None
 
 
@@ -73,7 +72,7 @@ def test_a_failing_script_is_made_smaller() -> None:
 
     script = hard_script(0)
     assert broken_by(script) == invariant
-    smaller = shrink(script, invariant, broken_by, budget=60)
+    smaller = shrink(script, invariant, broken_by, budget=30)
     assert broken_by(smaller) == invariant
     assert len(smaller.faults) + len(smaller.actions) < 4
     assert len(smaller.jobs) <= 2
@@ -133,7 +132,7 @@ def test_the_simulated_store_keeps_the_contract() -> None:
 
 def test_a_node_that_is_killed_tidies_nothing_up() -> None:
     """Its handle is dead before anything of it is cancelled: what it held is left to the others."""
-    job = JobPlan(id="long", trigger=TriggerPlan(at=1), seconds=500, options={"on_lost": "retry"})
+    job = JobPlan(id="long", trigger=TriggerPlan(at=1), seconds=120, options={"on_lost": "retry"})
     script = replace(
         hard_script(0), nodes=2, jobs=(job,), actions=(), faults=(Fault(kind="kill", at=10, seconds=400, node=0),
                                                                   Fault(kind="kill", at=10, seconds=400, node=1)),
