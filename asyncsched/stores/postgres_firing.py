@@ -21,7 +21,7 @@ from asyncsched.stores.postgres_faults import translated
 from asyncsched.stores.postgres_hints import IS_DUE_SOME_TIME, LEVELS, hint_all
 from asyncsched.stores.postgres_limits import first_queued
 from asyncsched.stores.postgres_rows import delete_ended, lengthen, park, write_claim
-from asyncsched.stores.postgres_session import NOW, RUN, STATE, Session
+from asyncsched.stores.postgres_session import IS_LIVE, NOW, RUN, STATE, Session
 from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.postgres_waiting import HAS_QUEUED, HOLDS_SLOT, IS_UNLIMITED, WAITING_LEVELS, with_foreign
 from asyncsched.stores.sql_firing import Live, Planned, Stored, decide, fired, remembered
@@ -46,11 +46,11 @@ _DUE: Final = (
 _LIVE: Final = (
     f"SELECT job_id, count(*) FILTER (WHERE {HOLDS_SLOT}), "
     "count(*) FILTER (WHERE state = 'pending' AND attempt = 0 AND NOT unbound), count(*) FILTER (WHERE unbound) "
-    "FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND state IN ('running', 'pending') GROUP BY job_id"
+    f"FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND {IS_LIVE} GROUP BY job_id"
 )
 _LONGEST: Final = (
     "SELECT had.* FROM unnest($1::text[], $2::bigint[]) AS k(job_id, count) CROSS JOIN LATERAL ("
-    "SELECT r.id, r.state FROM SCHEMA.runs r WHERE r.job_id = k.job_id AND r.state IN ('running', 'pending') "
+    f"SELECT r.id, r.state FROM SCHEMA.runs r WHERE r.job_id = k.job_id AND {IS_LIVE} "
     "AND (r.state = 'running' OR r.attempt > 0) AND NOT r.unbound AND (r.state = 'pending' OR r.cancel_asked IS NOT TRUE) "
     "ORDER BY r.started_at, r.number LIMIT k.count FOR UPDATE) had"
 )

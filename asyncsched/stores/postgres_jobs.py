@@ -14,7 +14,7 @@ from asyncsched.stores.base import Change, Merge
 from asyncsched.stores.postgres_firing import read_clock
 from asyncsched.stores.postgres_hints import EARLIEST, hint_due, hint_if
 from asyncsched.stores.postgres_rows import delete_finished, delete_jobs, insert_runs, unnested, write_jobs
-from asyncsched.stores.postgres_session import STATE, STATE_ID, Session, columns, storable_only, transposed
+from asyncsched.stores.postgres_session import IS_LIVE, STATE, STATE_ID, Session, columns, storable_only, transposed
 from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.sql import STATE_COLUMNS, Row
 from asyncsched.stores.sql_changes import merged, refuse_known
@@ -48,7 +48,7 @@ _FORGET: Final = "DELETE FROM SCHEMA.definitions WHERE number = ANY($1::bigint[]
 _STAMPED: Final = "SELECT id, revision FROM SCHEMA.jobs WHERE stamp = ANY($1::bigint[]) AND id = ANY($2::text[])"
 _CANCEL_WAITING: Final = (
     "UPDATE SCHEMA.runs SET state = 'cancelled', finished_at = $1, reason = 'job removed' "
-    "WHERE job_id = ANY($2::text[]) AND state = 'pending'"
+    f"WHERE job_id = ANY($2::text[]) AND {IS_LIVE} AND state = 'pending'"
 )
 _LOCK_ALL: Final = "SELECT id, number FROM SCHEMA.jobs ORDER BY number FOR UPDATE"
 _LOCK_SOME: Final = "SELECT id, number FROM SCHEMA.jobs WHERE id = ANY($1::text[]) ORDER BY number FOR UPDATE"

@@ -52,17 +52,18 @@ _HAS_ANY: Final = " OR ".join(
     for where in (_NEWEST_PLANNED, _NEWEST_OTHERS)
 )
 _AROUND: Final = (
-    "WITH RECURSIVE all_of(revision) AS ("
-    "(SELECT r.revision FROM SCHEMA.runs r WHERE r.job_id = $1 ORDER BY r.revision DESC LIMIT 1) UNION ALL "
+    "WITH RECURSIVE all_of(revision, number) AS ("
+    "(SELECT r.revision, 1 FROM SCHEMA.runs r WHERE r.job_id = $1 ORDER BY r.revision DESC LIMIT 1) UNION ALL "
     "SELECT (SELECT r.revision FROM SCHEMA.runs r WHERE r.job_id = $1 AND r.revision < all_of.revision "
-    "ORDER BY r.revision DESC LIMIT 1) FROM all_of WHERE all_of.revision IS NOT NULL), "
+    "ORDER BY r.revision DESC LIMIT 1), number + 1 FROM all_of WHERE all_of.revision IS NOT NULL AND number < {visited}), "
     f"newest AS MATERIALIZED (SELECT revision FROM all_of WHERE revision IS NOT NULL AND ({_HAS_ANY}) LIMIT {{revisions}}) "
     "SELECT near.* FROM newest CROSS JOIN LATERAL (("
     f"SELECT {RUN}, r.number FROM SCHEMA.runs r WHERE {_NEWEST_PLANNED.format(revision='newest.revision')} "
     "LIMIT {neighbours}) UNION ALL ("
     f"SELECT {RUN}, r.number FROM SCHEMA.runs r WHERE {_NEWEST_OTHERS.format(revision='newest.revision')} "
     "LIMIT {neighbours})) near"
-).format(revisions=100, neighbours=20)
+).format(visited=1000, revisions=100, neighbours=20)
+# A job whose runs set its next instant has a revision for each: not all of the later ones are looked at.
 _NEIGHBOURS: Final = 20
 _REVISION, _FIRE_TIME = RUN_COLUMNS.index("revision"), RUN_COLUMNS.index("fire_time")
 _JOBS_A_STEP: Final = 500

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
-from asyncsched.stores.postgres_session import Session, Stored, columns, transposed
+from asyncsched.stores.postgres_session import IS_LIVE, Session, Stored, columns, transposed
 from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.sql import FRESH_RUN_COLUMNS, RUN_COLUMNS, Row, is_fresh, same_definition, slots_of, storable
 from asyncsched.stores.sql_changes import require_whole, same_state
@@ -116,7 +116,7 @@ _UPDATE_DEFINITION: Final = (
     "SELECT pg_current_xact_id()::text"
 )
 _UPDATE_PRIORITY: Final = (
-    "UPDATE SCHEMA.runs SET priority = $1 WHERE job_id = $2 AND state = 'pending' AND priority <> $1"
+    f"UPDATE SCHEMA.runs SET priority = $1 WHERE job_id = $2 AND {IS_LIVE} AND state = 'pending' AND priority <> $1"
 )
 _OVER_CANDIDATES: Final = (
     "SELECT number FROM SCHEMA.jobs WHERE id = ANY($1::text[]) AND next_fire IS NULL AND state = 'active' "
@@ -125,7 +125,7 @@ _OVER_CANDIDATES: Final = (
 # In a statement of its own: it sees what others committed before the locks were had.
 _DELETE_OVER: Final = (
     "WITH gone AS (DELETE FROM SCHEMA.jobs j WHERE j.number = ANY($1::bigint[]) AND NOT coalesce("
-    "(SELECT true FROM SCHEMA.runs r WHERE r.job_id = j.id AND r.state IN ('running', 'pending') LIMIT 1), false) "
+    f"(SELECT true FROM SCHEMA.runs r WHERE r.job_id = j.id AND {IS_LIVE.replace('state', 'r.state')} LIMIT 1), false) "
     "RETURNING j.number, j.id), "
     "defined AS (DELETE FROM SCHEMA.definitions WHERE number = ANY(ARRAY(SELECT number FROM gone))) "
     "SELECT id, pg_current_xact_id()::text FROM gone ORDER BY number"
@@ -134,7 +134,7 @@ _PARK: Final = (
     "UPDATE SCHEMA.jobs SET state = 'parked', reason = $2, version = least(version, 9223372036854775806) + 1 "
     "WHERE number = $1"
 )
-_LOCK_LIVE: Final = "SELECT id FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND state IN ('running', 'pending') ORDER BY id FOR UPDATE"
+_LOCK_LIVE: Final = f"SELECT id FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND {IS_LIVE} ORDER BY id FOR UPDATE"
 _DELETE: Final = (
     "WITH defined AS (DELETE FROM SCHEMA.definitions WHERE number = ANY($1::bigint[])), "
     "gone AS (DELETE FROM SCHEMA.jobs WHERE number = ANY($1::bigint[])) SELECT pg_current_xact_id()::text"

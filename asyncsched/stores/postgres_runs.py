@@ -12,7 +12,7 @@ from asyncsched.run import PLANNED_CAUSES, RunRecord
 from asyncsched.stores.base import Acceptor, Foreign, Start
 from asyncsched.stores.postgres_limits import Limiting
 from asyncsched.stores.postgres_rows import park, written_over
-from asyncsched.stores.postgres_session import NOW, RUN, Session, Stored, transposed
+from asyncsched.stores.postgres_session import IS_LIVE, NOW, RUN, Session, Stored, transposed
 from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.postgres_waiting import HAS_QUEUED, HOLDS_SLOT, IS_UNLIMITED, WAITING_LEVELS, with_foreign
 from asyncsched.stores.sql import Row, slots_of, storable
@@ -42,7 +42,7 @@ _LOCK_FREE: Final = (
 )
 _USED: Final = (
     f"SELECT job_id, count(*) FILTER (WHERE state = 'running' AND NOT unbound), count(*) FILTER (WHERE {HOLDS_SLOT}) "
-    "FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND state IN ('running', 'pending') GROUP BY job_id"
+    f"FROM SCHEMA.runs WHERE job_id = ANY($1::text[]) AND {IS_LIVE} GROUP BY job_id"
 )
 _CLAIM: Final = written_over(
     "runs", "id", ("id", "attempt", "node", "started_at", "state"), "text[], bigint[], text[], bigint[], text[]"

@@ -23,7 +23,7 @@ from asyncsched.stores.sql_runs import RunRows
 if TYPE_CHECKING:
     from asyncsched.clock import Clock
 
-__all__ = ["NOW", "RUN", "STATE", "STATE_ID", "Session", "Stored", "columns", "storable_only", "transposed"]
+__all__ = ["IS_LIVE", "NOW", "RUN", "STATE", "STATE_ID", "Session", "Stored", "columns", "storable_only", "transposed"]
 
 _CACHED_JOBS: Final = 16_384
 _CACHED_ARGUMENT_BYTES: Final = 2048
@@ -40,6 +40,9 @@ def columns(names: Iterable[str], table: str = "") -> str:
 
 NOW: Final = "coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
 """The store's time in microseconds: the server's, unless tests move it by the first parameter."""
+
+IS_LIVE: Final = "CASE WHEN state IN ('running', 'pending') THEN true ELSE false END"
+"""Of a run: whether it is not over; in these words, which are those of an index by job."""
 
 STATE: Final = f"j.number, j.stamp, j.task, j.executor, {columns(STATE_COLUMNS, 'j')}"
 STATE_ID: Final = 4

@@ -143,6 +143,12 @@ _HISTORIES: Final = {
         "VACUUM SCHEMA.runs",
         *_LIVE,
     ],
+    "analysed while all was over": [
+        *_SLEEPING_JOBS,
+        *_runs("over", "succeeded", 1, SLEEPING),
+        "ANALYZE SCHEMA.jobs, SCHEMA.definitions, SCHEMA.runs, SCHEMA.nodes",
+        *_LIVE,
+    ],
     "analysed while all ran": [
         *_SLEEPING_JOBS,
         *_runs("over", "running", 1, SLEEPING),

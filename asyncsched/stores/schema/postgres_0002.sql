@@ -43,6 +43,12 @@ CREATE UNIQUE INDEX runs_fire ON SCHEMA.runs
 -- Verdicts over ranges of instants.
 CREATE INDEX runs_ranges ON SCHEMA.runs (job_id, fire_time) WHERE until IS NOT NULL;
 
+-- The live runs of a job. The condition is one that statements have to name: what merely asks for waiting or
+-- for running ones must not be planned as a walk through all of them.
+DROP INDEX SCHEMA.runs_live;
+CREATE INDEX runs_live ON SCHEMA.runs (job_id)
+    WHERE CASE WHEN state IN ('running', 'pending') THEN true ELSE false END;
+
 -- Waiting runs under a limit are apart: a long queue behind one that is full is never walked through.
 DROP INDEX SCHEMA.runs_pending;
 CREATE INDEX runs_pending ON SCHEMA.runs (priority DESC, scheduled_time, number)
