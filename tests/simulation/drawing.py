@@ -17,6 +17,11 @@ STARTS: Final = (
 ZONES: Final = ("UTC", "Europe/Berlin", "Australia/Lord_Howe")
 CRONS: Final = ("* * * * *", "*/2 * * * *", "*/5 * * * *", "3,11,12,40 * * * *", "7-29/4 * * * *")
 LATENCIES: Final = (0.0, 0.0, 0.002, 0.05, 0.5)
+WEIGHTED: Final[tuple[str, ...]] = (
+    "pause", "pause_until", "resume_now", "resume_past", "edit", "retouch", "remove", "add", "run", "run",
+    "run_unique", "backfill", "cancel", "cancel",
+)  # fmt: skip
+"""What operators do, some things more often."""
 KILL_POINTS: Final = ("fire_due", "start_pending", "finish", "recover", "join", "renew", "enqueue", "update", "add")
 
 
@@ -118,23 +123,10 @@ def _options(draw: random.Random) -> dict[str, Any]:
 
 
 def _actions(draw: random.Random, jobs: tuple[JobPlan, ...], nodes: int, seconds: float) -> list[Action]:
-    weighted = (
-        "pause",
-        "resume_now",
-        "resume_past",
-        "edit",
-        "retouch",
-        "remove",
-        "add",
-        "run",
-        "run",
-        "cancel",
-        "cancel",
-    )
     made: list[Action] = []
     for _ in range(draw.randint(0, 30)):
         at, node, job = round(draw.uniform(0, seconds), 3), draw.randrange(nodes), draw.choice(jobs)
-        what = draw.choice(weighted)
+        what = draw.choice(WEIGHTED)
         action = Action(at=at, node=node, what=what, job=job.id)
         match what:
             case "pause":  # a pause mostly ends

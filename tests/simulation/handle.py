@@ -134,7 +134,7 @@ class StoreHandle:
         self._hints = hints
         self._hinted = anyio.Event()
         self._offset: int | None = None
-        self._unknown: deque[tuple[str, Any]] = deque()
+        self._unknown: deque[tuple[str, list[Start]]] = deque()
 
     # -- what a store says of itself -------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class StoreHandle:
             if starts:
                 self._unknown.append((starts[0].run.node or "", starts))
 
-    def _settled_claim(self, method: str, args: Any) -> Any:
+    def _settled_claim(self, method: str, args: Any) -> Fired | list[Start]:
         """Return runs of an earlier claim instead of making one, as the stores on servers do."""
         node, limit = args[0], args[1]
         owner, starts = self._unknown.popleft()

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import anyio
-from anyio import get_cancelled_exc_class
 
 from asyncsched import JobSpec, Limit, Retry, RetryLater, Snooze, current_run, current_scheduler
 from asyncsched.run import RunRecord
@@ -62,7 +61,7 @@ async def body(
             raise draw.choice((RetryLater, Snooze))(draw.choice((0.0, 3.0, 45.0)))
         if draw.random() < moves:
             current_run().reschedule_at(witness.now() + timedelta(seconds=draw.choice((-5, 1, 33))))
-    except get_cancelled_exc_class():
+    except anyio.get_cancelled_exc_class():
         how = "cancelled"
         if stubborn:
             with anyio.CancelScope(shield=True):

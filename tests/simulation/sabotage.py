@@ -91,7 +91,7 @@ class CountsNoAttempts(Saboteur):
 
     async def start_pending(self, *args: Any, **kwargs: Any) -> list[Start]:
         starts = await self.inner.start_pending(*args, **kwargs)
-        live, changed = self._state.ledger.live, []
+        live, changed = self._state.ledger.live, list[Start]()
         for start in starts:
             run = replace(start.run, attempt=max(0, start.run.attempt - 1))
             live.leave(start.run)
@@ -104,13 +104,11 @@ class IgnoresLimits(Saboteur):
     """Tells planners that nothing runs."""
 
     async def fire_due(self, node: str, limit: int, planner: Any, *args: Any, **kwargs: Any) -> Fired:
-        return await self.inner.fire_due(
-            node,
-            limit,
-            lambda job, now, _running, pending, *more: planner(job, now, 0, pending, *more),
-            *args,
-            **kwargs,
-        )
+        def blind(job: Any, now: int, running: int, pending: int) -> Any:
+            del running
+            return planner(job, now, 0, pending)
+
+        return await self.inner.fire_due(node, limit, blind, *args, **kwargs)
 
 
 class GoesBack(Saboteur):
@@ -119,8 +117,9 @@ class GoesBack(Saboteur):
     async def update(self, job_ids: Any, change: Any) -> Any:
         def backwards(job: Any, now: int) -> Any:
             changed = change(job, now)
-            same = changed.revision == job.revision and changed.next_fire is not None
-            return replace(changed, next_fire=changed.next_fire - 60_000_000) if same else changed
+            if changed.revision != job.revision or changed.next_fire is None:
+                return changed
+            return replace(changed, next_fire=changed.next_fire - 60_000_000)
 
         return await self.inner.update(job_ids, backwards)
 

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import random
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from datetime import datetime
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -271,7 +271,7 @@ class _World:
 
 
 @contextlib.contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
+def _deterministic(seed: int) -> Generator[None]:
     """Let trio, and whatever draws ids, depend on the seed alone."""
     draw = random.Random(f"ids {seed}")
     before: tuple[Any, ...] = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r, secrets.token_hex
