@@ -42,7 +42,7 @@ class MemoryEnds:
     def finish(self, runs: Sequence[RunRecord], complete: Completer | None, completing: Container[str]) -> Finished:
         """Write outcomes; see `JobStore.finish`. What is completed is judged by the time of its end."""
         refused: list[RunRecord] = []
-        finished: list[str] = []
+        ended: dict[str, None] = {}
         stranded: list[RunRecord] = []
         live = self._ledger.live.rows
         for run in runs:
@@ -53,8 +53,15 @@ class MemoryEnds:
                 continue
             wanted = complete if complete is not None and run.id in completing else None
             if self._change(stored, run, wanted, run.finished_at or run.scheduled_time, stranded):
-                finished.append(run.job_id)
-        return Finished(refused, finished, bool(self._jobs.waiting), stranded)
+                ended[run.job_id] = None
+        return Finished(refused, self._removed(ended), bool(self._jobs.waiting), stranded)
+
+    def _removed(self, job_ids: Iterable[str]) -> list[str]:
+        """Remove those of the jobs of which nothing is left, now that all that follows is written; return their ids."""
+        gone = [job for job in self._jobs.select(job_ids) if self._jobs.is_finished(job)]
+        for job in gone:
+            self._drop(job)
+        return [job.id for job in gone]
 
     def cancel_pending(self, run_id: str, now: int, complete: Completer | None) -> RunRecord | None:
         """Cancel a pending run; see `JobStore.cancel_pending`."""
@@ -62,7 +69,8 @@ class MemoryEnds:
         if run is None or run.state != "pending":
             return None
         row = cancelled(run, now, None)
-        self._change(run, row, complete, now, [])
+        if self._change(run, row, complete, now, []):
+            self._removed([run.job_id])
         return row
 
     def recover(self, now: int, planner: LostPlanner, complete: Completer | None) -> Recovered:
@@ -74,17 +82,16 @@ class MemoryEnds:
             else _plan_lost(self._jobs.rows.get(run.job_id), run, now, planner)
             for run in lost
         ]
-        finished: list[str] = []
         stranded: list[RunRecord] = []
-        for run, row in zip(lost, plans, strict=True):
-            if self._change(run, row, complete, now, stranded):
-                finished.append(run.job_id)
-        return Recovered(plans, finished, stranded)
+        ended = [
+            run.job_id for run, row in zip(lost, plans, strict=True) if self._change(run, row, complete, now, stranded)
+        ]
+        return Recovered(plans, self._removed(dict.fromkeys(ended)), stranded)
 
     def _change(
         self, stored: RunRecord, run: RunRecord, complete: Completer | None, now: int, stranded: list[RunRecord]
     ) -> bool:
-        """Replace a live row; return whether its job was removed because nothing is left of it."""
+        """Replace a live row; return whether nothing seems to be left of its job."""
         job = self._jobs.rows.get(stored.job_id)
         self._ledger.live.leave(stored)
         if run.state in OVER_STATES:
@@ -96,11 +103,8 @@ class MemoryEnds:
             self._ledger.live.enter(run if is_owned else replace(run, node=None))
         if stored.limit_key is not None:
             self._jobs.refresh_gate(stored.limit_key)
-        if job is not None and self._jobs.is_finished(job):
-            self._drop(job)
-            return True
         self._jobs.refresh(stored.job_id)
-        return False
+        return job is not None and self._jobs.is_finished(job)
 
     def _completed(
         self, job: JobRecord, run: RunRecord, complete: Completer, now: int, stranded: list[RunRecord]
@@ -146,8 +150,11 @@ class MemoryEnds:
                 return put_off
             run = replace(run, scheduled_time=max(run.scheduled_time, later))
         self.write_new([run])
-        if other is not None and is_waiting:
-            self._change(other, cancelled(other, now, _REPLACED.format(run.id)), None, now, [])
+        replaced = other if is_waiting else None
+        if replaced is not None and self._change(
+            replaced, cancelled(replaced, now, _REPLACED.format(run.id)), None, now, []
+        ):
+            self._removed([replaced.job_id])
         return run
 
     def fresh(self, runs: Sequence[RunRecord], added: dict[str, JobRecord]) -> list[RunRecord]:
