@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from asyncsched.config import Settings, read_settings, redact, store_from_url
 from asyncsched.errors import ConfigurationError
 from asyncsched.executors import InlineExecutor, ThreadExecutor
-from asyncsched.job import JobDefaults, Retry
+from asyncsched.policy import JobDefaults, Limit, Retry
 from asyncsched.stores.memory import MemoryJobStore
 from asyncsched.stores.sqlite import SQLiteJobStore
 
@@ -354,3 +354,19 @@ def test_a_postgresql_store_by_its_parts_or_by_its_url() -> None:
     assert by_url is not None
     assert by_url.label == "postgresql://u:***@h/d?sslmode=require&schema=jobs"
     assert SECRET not in repr(by_url)
+
+
+def test_limits_are_a_table_or_a_list() -> None:
+    table = {"stripe": {"concurrency": 5, "rate": [60, 60.0]}, "tenant": {"concurrency": "1", "key": "{tenant}"}}
+    limits = (Limit("stripe", concurrency=5, rate=(60, 60.0)), Limit("tenant", concurrency=1, key="{tenant}"))
+    assert read_settings({"limits": table}).limits == limits
+    assert read_settings({"limits.stripe.concurrency": 5, "limits.stripe.rate": [60, 60]}).limits == limits[:1]
+    assert read_settings({"limits": list(limits)}).limits == limits
+    for wrong, message in (
+        ({"limits": {"stripe": {"rate": 5}}}, "limits.stripe.rate = 5 is not understood"),
+        ({"limits": {"stripe": {"concurrency": 0}}}, "limits.stripe: .*concurrency=0"),
+        ({"limits": {"a b": {"concurrency": 1}}}, "a name has 1 to 63 letters"),
+        ({"limits": ["stripe"]}, "a list of Limit objects"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            read_settings(wrong)
