@@ -128,10 +128,11 @@ class Book:
                 found.append((run, run.fire_time, last, count))
             elif self._ranges[run.id][0] != last:
                 known_last, known_count = self._ranges[run.id]
-                first = Instants(step.before.jobs[run.job_id].trigger).following(known_last)
-                assert first is not None, run
                 more = None if count is None or known_count is None else count - known_count
-                found.append((run, first, last, more))
+                (part,) = [row for row in step.known["fired"]["verdicts"] if row.id == run.id]
+                assert known_last < part.fire_time, f"{part} of {run} covers what ended at {known_last}"
+                assert (part.until or part.fire_time, part.count) == (last, more), f"{part} is told of {run}"
+                found.append((run, part.fire_time, last, more))
             if run.state in ("missed", "skipped", "coalesced"):
                 self._ranges[run.id] = last, count
         for run, first, last, count in sorted(found, key=lambda piece: piece[1]):

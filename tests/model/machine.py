@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from asyncsched import Retry, RetryLater, Snooze, at, cron, every
 from asyncsched._engine.backfilling import Backfill
@@ -26,13 +26,12 @@ SECONDS: Final = st.integers(1, 120)
 MOMENTS: Final = st.integers(-300, 300)
 
 # What is written as seconds here is counted from the moment of the operation, when it is known.
-TRIGGERS: Final = st.one_of(
-    st.none(),
+RECURRING: Final = st.one_of(
     st.tuples(st.just("every"), st.sampled_from([1, 7, 60]), st.none() | MOMENTS, st.none() | st.integers(1, 600)),
     st.tuples(st.just("delay"), st.sampled_from([2, 30]), st.none() | MOMENTS, st.none() | st.integers(1, 600)),
     st.tuples(st.just("cron"), st.sampled_from(["* * * * *", "*/5 * * * *", "*/20 * * * *"]), st.none(), st.none()),
-    st.tuples(st.just("at"), MOMENTS, st.none(), st.none()),
 )
+TRIGGERS: Final = RECURRING | st.none() | st.tuples(st.just("at"), MOMENTS, st.none(), st.none())
 POLICIES: Final[dict[str, st.SearchStrategy[Any]]] = {
     "overlap": st.sampled_from(["skip", "queue_one", "queue_all", "cancel_running", "allow"]),
     "max_instances": st.none() | st.integers(1, 3),
@@ -65,6 +64,22 @@ CHANGES: Final = st.fixed_dictionaries({}, optional={**POLICIES, "trigger": TRIG
 OUTCOMES: Final = st.sampled_from(
     ["succeeded", "succeeded", "failed", "failed", "unlike", "timed_out", "cancelled", "missed", "snoozed", "later"]
 )
+
+
+def _has_jobs(machine: "StoreMachine") -> bool:
+    return bool(machine.world.seen.jobs)
+
+
+def _has_waiting(machine: "StoreMachine") -> bool:
+    return any(run.state == "pending" for run in machine.world.seen.runs.values())
+
+
+def _has_claimed(machine: "StoreMachine") -> bool:
+    return bool(machine.world.claimed)
+
+
+def _has_running(machine: "StoreMachine") -> bool:
+    return any(run.state == "running" for run in machine.world.seen.runs.values())
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -128,27 +143,37 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- definitions -----------------------------------------------------------------------------
 
+    @initialize(jobs=st.lists(st.tuples(RECURRING, OPTIONS), min_size=3, max_size=3))
+    def begin(self, jobs: list[tuple[Any, dict[str, Any]]]) -> None:
+        for job_id, (trigger, drawn) in zip("abc", jobs, strict=True):
+            self.do(self.world.add(job_id, self.trigger(trigger), **drawn))
+
     @rule(job_id=IDS, trigger=TRIGGERS, drawn=OPTIONS, replacing=st.booleans(), runs=st.sampled_from([0, 0, 0, 2]))
     def add(self, job_id: str, trigger: Any, drawn: dict[str, Any], replacing: bool, runs: int) -> None:
         options = self.options(drawn)
         self.do(self.world.add(job_id, self.trigger(trigger), replacing=replacing, runs=runs, **options))
 
+    @precondition(_has_jobs)
     @rule(job_id=IDS, drawn=CHANGES)
     def modify(self, job_id: str, drawn: dict[str, Any]) -> None:
         self.do(self.world.modify(job_id, **self.options(drawn)))
 
+    @precondition(_has_jobs)
     @rule(job_id=IDS, trigger=TRIGGERS)
     def reschedule(self, job_id: str, trigger: Any) -> None:
         self.do(self.world.modify(job_id, trigger=self.trigger(trigger)))
 
-    @rule(job_ids=st.lists(IDS, min_size=1, max_size=2) | st.none())
+    @precondition(_has_jobs)
+    @rule(job_ids=st.sampled_from([["a"], ["b"], ["c"], ["d"], ["a", "d"], None]))
     def remove(self, job_ids: list[str] | None) -> None:
         self.do(self.world.remove(job_ids))
 
+    @precondition(_has_jobs)
     @rule(job_id=IDS, seconds=st.none() | SECONDS)
     def pause(self, job_id: str, seconds: int | None) -> None:
         self.do(self.world.pause(job_id, until=None if seconds is None else self.world.now + seconds * SECOND))
 
+    @precondition(_has_jobs)
     @rule(job_id=IDS, from_past=st.booleans())
     def resume(self, job_id: str, from_past: bool) -> None:
         self.do(self.world.resume(job_id, from_past=from_past))
@@ -165,18 +190,42 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- firing ----------------------------------------------------------------------------------
 
+    @precondition(_has_jobs)
     @rule(node=NODES, limit=st.sampled_from([AMPLE, AMPLE, 1, 2]), seconds=st.sampled_from([0, 1, 7, 60, 600]))
     def fire(self, node: str, limit: int, seconds: int) -> None:
         if seconds:
             self.do(self.world.wait(seconds * SECOND))
         self.do(self.world.fire(node, limit))
 
+    @precondition(_has_waiting)
     @rule(node=NODES, limit=st.sampled_from([AMPLE, AMPLE, 1, 2]), seconds=st.sampled_from([0, 0, 1, 7]))
     def start(self, node: str, limit: int, seconds: int) -> None:
         if seconds:
             self.do(self.world.wait(seconds * SECOND))
         self.do(self.world.start(node, limit))
 
+    @precondition(_has_jobs)
+    @rule(node=NODES, seconds=st.lists(st.sampled_from([1, 2, 7, 30, 60]), min_size=1, max_size=4))
+    def live(self, node: str, seconds: list[int]) -> None:
+        """Do what a node does all the time."""
+        for length in seconds:
+            self.do(self.world.wait(length * SECOND))
+            self.do(self.world.fire(node))
+            if _has_waiting(self):
+                self.do(self.world.start(node))
+
+    @precondition(_has_running)
+    @rule(kinds=st.lists(OUTCOMES, min_size=1, max_size=4), node=NODES)
+    def work(self, kinds: list[str], node: str) -> None:
+        """End what runs, one after the other, and start what waited for it."""
+        running = {run.id: run for run in self.world.seen.runs.values() if run.state == "running"}
+        held = {start.run.id: start for start in self.world.claimed if running.get(start.run.id) == start.run}
+        for start, kind in zip(list(held.values()), kinds, strict=False):
+            self.do(self.world.finish([self.attempt(start, kind, None)]))
+        if _has_waiting(self):
+            self.do(self.world.start(node))
+
+    @precondition(_has_claimed)
     @rule(data=st.data(), kind=OUTCOMES, size=st.sampled_from([1, 1, 1, 3]), late=st.sampled_from([False, False, True]))
     def finish(self, data: st.DataObject, kind: str, size: int, late: bool) -> None:
         world = self.world
@@ -211,6 +260,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- what is asked for -----------------------------------------------------------------------
 
+    @precondition(_has_jobs)
     @rule(
         job_id=IDS,
         unique_key=st.sampled_from([None, None, "u", "v"]),
@@ -223,6 +273,7 @@ class StoreMachine(RuleBasedStateMachine):
     def ask(self, job_id: str, unique_key: str | None, unique: Unique) -> None:
         self.do(self.world.ask_for(job_id, unique_key, None if unique_key is None else unique))
 
+    @precondition(_has_jobs)
     @rule(
         job_id=IDS,
         start=st.integers(-300, 0),
@@ -244,31 +295,30 @@ class StoreMachine(RuleBasedStateMachine):
 
     # -- nodes, time and the rest ----------------------------------------------------------------
 
-    @rule(node=NODES, seconds=st.sampled_from([5, 30, 600]))
-    def join(self, node: str, seconds: int) -> None:
-        self.do(self.world.join(node, seconds * SECOND))
-
-    @rule(node=NODES)
-    def renew(self, node: str) -> None:
-        self.do(self.world.renew(node))
-
-    @rule(node=NODES)
-    def leave(self, node: str) -> None:
-        self.do(self.world.leave(node))
-
-    @rule(seconds=st.sampled_from([0, 31]))
-    def recover(self, seconds: int) -> None:
-        if seconds:
-            self.do(self.world.wait(seconds * SECOND))
-        self.do(self.world.recover())
-
-    @rule(seconds=st.none() | st.integers(0, 600))
-    def prune(self, seconds: int | None) -> None:
-        self.do(self.world.prune(None if seconds is None else seconds * SECOND))
-
-    @rule(index=st.integers(0, 2))
-    def restart(self, index: int) -> None:
-        self.do(self.world.restart(index))
+    @rule(
+        what=st.sampled_from(["join", "renew", "leave", "recover", "wait and recover", "prune", "restart"]),
+        node=NODES,
+        seconds=st.sampled_from([5, 30, 600]),
+        index=st.integers(0, 2),
+    )
+    def administer(self, what: str, node: str, seconds: int, index: int) -> None:
+        world = self.world
+        match what:
+            case "join":
+                self.do(world.join(node, seconds * SECOND))
+            case "renew":
+                self.do(world.renew(node))
+            case "leave":
+                self.do(world.leave(node))
+            case "recover":
+                self.do(world.recover())
+            case "wait and recover":
+                self.do(world.wait(31 * SECOND))
+                self.do(world.recover())
+            case "prune":
+                self.do(world.prune(seconds * SECOND))
+            case _:
+                self.do(world.restart(index))
 
     @rule(seconds=st.sampled_from([1, 5, 60, 3600, -1, -10, -120]))
     def move_clock(self, seconds: int) -> None:
