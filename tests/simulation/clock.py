@@ -81,6 +81,6 @@ class NodeClock(WorldClock):
 
     def melt(self) -> None:
         """Let it be frozen no longer."""
-        self.frozen_until = 0.0
+        self.frozen_until = min(self.frozen_until, trio.current_time())
         self._melted.set()
         self._melted = trio.Event()

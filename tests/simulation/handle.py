@@ -29,6 +29,9 @@ REPEATABLE: Final = frozenset({
     "cancel_pending", "enqueue", "finish", "join", "leave", "prune", "recover", "remove", "renew", "request_cancel",
 })  # fmt: skip
 """What a repeated request may do twice."""
+DELAYED: Final = 0.35
+"""Which part of the messages takes any time where nothing is wrong."""
+CALM_AFTER_S: Final = 60.0
 GIVES_UP_AFTER_S: Final = 10.0
 """The deadline of a store call: a request or a reply that is lost is noticed no later."""
 
@@ -81,9 +84,9 @@ class Network:
 
     def fate(self, method: str) -> Fate:
         faults = self._current()
+        request, reply = self._usual_delay(), self._usual_delay()
         if not faults:
-            return Fate(request=self._delay(self._latency), reply=self._delay(self._latency))
-        request, reply = self._delay(self._latency), self._delay(self._latency)
+            return Fate(request=request, reply=reply)
         chances: dict[str, float] = {}
         for fault in faults:
             if fault.kind == "outage":
@@ -110,6 +113,10 @@ class Network:
             return []
         now = trio.current_time()
         return [fault for fault in self._faults if fault.at <= now < fault.at + fault.seconds]
+
+    def _usual_delay(self) -> float:
+        """Return how long a message takes; most take no time, as every delay costs the simulation some."""
+        return self._delay(self._latency) if self._latency and self._draw.random() < DELAYED else 0.0
 
     def _delay(self, longest: float) -> float:
         return self._draw.uniform(0, longest) if longest else 0.0
@@ -158,6 +165,12 @@ class StoreHandle:
             return await self._call(method, args, kwargs)
 
         return call
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether its node was not frozen of late."""
+        frozen_until = self._clock.frozen_until
+        return frozen_until == 0.0 or trio.current_time() > frozen_until + CALM_AFTER_S
 
     # -- life ------------------------------------------------------------------------------------
 

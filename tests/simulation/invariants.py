@@ -322,14 +322,18 @@ class Begin(NamedTuple):
     Attributes:
         node: the name of the node; `run.node` is the id by which the store knew it.
         slots: how many runs that node may make at once.
+        held: how many it says that it has claimed and not settled.
         alive: the names of the nodes that live.
+        calm: those of them that were not frozen of late, so that they could keep time.
     """
 
     at: int
     node: str
     run: RunRecord
     slots: int
+    held: int
     alive: frozenset[str]
+    calm: frozenset[str] = frozenset()
 
 
 def i3_no_body_begins_early(begin: Begin, book: Book) -> Iterator[str]:
@@ -349,6 +353,14 @@ def i4_no_body_begins_beside_another(begin: Begin, book: Book) -> Iterator[str]:
             yield f"{other.id} begins on {begin.node} while attempt {other.attempt} runs on {attempt.node}"
 
 
+def i4_nodes_fence_themselves(begin: Begin, book: Book) -> Iterator[str]:
+    """A node stops what it runs before its lease is over, unless it was frozen, or the body will not stop."""
+    for attempt in book.attempts.values():
+        is_other = attempt.run.id == begin.run.id and attempt.node != begin.node
+        if is_other and attempt.node in begin.calm and not attempt.stubborn:
+            yield f"{begin.run.id} begins on {begin.node}, and {attempt.node} has not stopped attempt {attempt.run.attempt}"
+
+
 def i5_no_attempt_begins_twice(begin: Begin, book: Book) -> Iterator[str]:
     """The number of an attempt is used once."""
     if any(number == begin.run.attempt for _, number in book.begun.get(begin.run.id, ())):
@@ -366,6 +378,8 @@ def i8_nodes_keep_to_their_bound(begin: Begin, book: Book) -> Iterator[str]:
     here = [attempt for attempt in book.attempts.values() if attempt.node == begin.node]
     if len(here) >= begin.slots:
         yield f"{begin.run.id} is the {len(here) + 1}th run at once on {begin.node}, which has {begin.slots} slots"
+    if begin.held > begin.slots:
+        yield f"{begin.node} holds {begin.held} runs, and has {begin.slots} slots"
     yield from (f"{begin.run.id} begins on {begin.node}, where attempt {one.run.attempt} of it still runs"
                 for one in here if one.run.id == begin.run.id)  # fmt: skip
 
@@ -375,6 +389,7 @@ AttemptCheck: TypeAlias = Callable[[Begin, Book], Iterator[str]]
 ATTEMPT_CHECKS: Final[tuple[AttemptCheck, ...]] = (
     i3_no_body_begins_early,
     i4_no_body_begins_beside_another,
+    i4_nodes_fence_themselves,
     i5_no_attempt_begins_twice,
     i6_nothing_begins_after_its_end,
     i8_nodes_keep_to_their_bound,

@@ -125,7 +125,15 @@ class Node:
             return
         store, book = self._store, self._store.book
         store.note(self.name, "begins", run.id, run.attempt)
-        begin = Begin(store.true_now(), self.name, run, self._slots, frozenset(h.name for h in store.handles))
+        begin = Begin(
+            at=store.true_now(),
+            node=self.name,
+            run=run,
+            slots=self._slots,
+            held=self.scheduler._life.engine().pool.held,
+            alive=frozenset(handle.name for handle in store.handles),
+            calm=frozenset(handle.name for handle in store.handles if handle.is_calm),
+        )
         for check in ATTEMPT_CHECKS:
             store.judge(check, check(begin, book))
         book.begun[run.id].append((self.name, run.attempt))

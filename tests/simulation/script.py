@@ -120,7 +120,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
         seconds: how long it lasts, without the healing of the liveness mode.
         lease: of the nodes, in seconds.
         slots: ``max_concurrent_runs`` of each node.
-        latency: the greatest delay of a request or a reply, in seconds; on average half of it.
+        latency: the greatest delay of a request or a reply, in seconds; most have none.
         hints: which part of the hints arrives.
         alone: whether one fresh node is all that is left when the world heals.
     """
