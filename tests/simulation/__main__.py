@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tests.simulation.drawing import draw_script
+from tests.simulation.endings import superseded
 from tests.simulation.regressions import FOLDER
 from tests.simulation.script import Script
 from tests.simulation.shrinking import shrink
@@ -28,7 +29,7 @@ def main() -> None:
     else:
         seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
         scripts = [draw_script(seed, nodes=options.nodes, minutes=options.minutes, mode=options.mode) for seed in seeds]
-    began_at, broken, steps, rows, modes = time.process_time(), 0, 0, 0, Counter[str]()
+    began_at, broken, counts, modes = time.process_time(), 0, Counter[str](), Counter[str]()
     for script in scripts:
         report = simulate(script)
         if options.twice and report.violation is None and (again := simulate(script)).digest != report.digest:
@@ -44,12 +45,21 @@ def main() -> None:
                 f"seed {script.seed} {script.mode}: {report.steps} steps, {report.runs} rows, {report.digest}",
                 flush=True,
             )
-        steps, rows = steps + report.steps, rows + report.runs
+        counts += Counter(
+            steps=report.steps,
+            rows=report.runs,
+            superseded=superseded(report.store.book),
+            begun=len(report.store.book.begun),
+        )
         modes[script.mode] += 1
     took_s = time.process_time() - began_at
     shown = ", ".join(f"{count} {mode}" for mode, count in sorted(modes.items()))
-    print(f"{len(scripts)} scripts ({shown}), {options.nodes} nodes, {options.minutes:g} minutes each: "
-          f"{steps:,} store steps, {rows:,} rows of the ledger, {took_s:.0f} s of processor time, {broken} broken")  # fmt: skip
+    print(
+        f"{len(scripts)} scripts ({shown}), {options.nodes} nodes, {options.minutes:g} minutes each, {took_s:.0f} s of "
+        f"processor time: {counts['steps']:,} store steps, {counts['rows']:,} rows of the ledger, {counts['begun']:,} runs "
+        f"begun; {counts['superseded']:,} instants ended without a verdict because an edit or a removal came before "
+        f"their plan; {broken} broken"
+    )
     sys.exit(1 if broken else 0)
 
 

@@ -131,6 +131,7 @@ class Book:
         told: with which event a run ended; submitted: the attempts that events told of.
         paused_at: the number of the step after which a job was last seen paused; removed_at alike.
         least_kept: the smallest ``keep_runs`` that a job has had.
+        finished_by: which node, by its name, wrote the end of a run, and when.
         starts: when runs began under the key of a named limit.
     """
 
@@ -149,6 +150,7 @@ class Book:
         self.paused_at: dict[str, int] = {}
         self.removed_at: dict[str, int] = {}
         self.least_kept: dict[str, int] = {}
+        self.finished_by: dict[str, tuple[str, int]] = {}
         self.starts: defaultdict[str, list[int]] = defaultdict(list)
 
     def running_of(self, job_id: str) -> list[RunRecord]:
@@ -167,6 +169,8 @@ class Book:
             self._enter_job(step, job)
         for run in step.runs:
             self._enter_run(run)
+            if step.method == "finish" and run.row.state in OVER_STATES:
+                self.finished_by[run.row.id] = (step.node, step.at)
             begun = run.begins
             if begun is not None and begun.limit_key is not None:
                 self.starts[begun.limit_key].append(step.at)

@@ -41,6 +41,7 @@ def draw_script(seed: int, *, nodes: int, minutes: float, mode: Mode | None = No
         slots=draw.choice((100, 100, 3)),
         latency=draw.choice(LATENCIES),
         hints=draw.choice((0.0, 0.7, 1.0)),
+        ignorant=tuple(place for place in range(1, nodes) if draw.random() < 0.15),
         alone=draw.random() < 0.4,
         jobs=jobs,
         actions=tuple(_actions(draw, jobs, nodes, seconds)),
@@ -61,6 +62,7 @@ def _job(draw: random.Random, id: str, seconds: float) -> JobPlan:
         asks=draw.choice((0.0, 0.0, 0.0, 0.3)),
         moves=draw.choice((0.0, 0.0, 0.0, 0.0, 0.2)),
         stubborn=draw.choice((0.0, 0.0, 0.0, 2.0, 40.0)),
+        rare=draw.random() < 0.2,
         retry=_retry(draw) if draw.random() < 0.4 else None,
         options=_options(draw),
     )

@@ -12,7 +12,7 @@ from tests.simulation.book import Book, Revision
 from tests.simulation.jobs import LIMITS
 from tests.simulation.reference import BrittleTrigger, instants, is_delay
 
-__all__ = ["HEALED_CHECKS", "HISTORY_CHECKS", "STOPPED_CHECKS", "Ending"]
+__all__ = ["HEALED_CHECKS", "HISTORY_CHECKS", "STOPPED_CHECKS", "Ending", "superseded"]
 
 
 class Ending(NamedTuple):
@@ -21,6 +21,7 @@ class Ending(NamedTuple):
     Attributes:
         at: the store's clock.
         bound: for how long something may be due by now, in microseconds: two leases and a poll.
+        names: the names of the nodes that live.
         nodes: the ids under which the store should know the nodes that live.
         free: how many more runs the living nodes could make.
         tasks: how many more tasks there are than before the first node was started.
@@ -29,6 +30,7 @@ class Ending(NamedTuple):
     at: int
     book: Book
     bound: int = 0
+    names: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
     free: int = 0
     tasks: int = 0
@@ -74,6 +76,20 @@ def _missing_or_double(revision: Revision, job: JobRecord | None, at: int) -> It
     strange = [moment for moment in covered if moment not in set(due)]
     if strange:
         yield f"{name}: {strange[0]} has a verdict and was not due up to {until}"
+
+
+def superseded(book: Book) -> int:
+    """Return how many instants were due, and not planned yet, when an edit or a removal ended their revision.
+
+    They have no verdict: an edit starts anew from the moment it is made.
+    """
+    count = 0
+    for revision in book.revisions.values():
+        if revision.first is not None and revision.ended_at is not None and not is_delay(revision.trigger):
+            reached = revision.pieces[-1][1] if revision.pieces else revision.first - 1
+            due = [revision.first, *instants(revision.trigger, revision.first, revision.ended_at)]
+            count += sum(reached < moment <= revision.ended_at for moment in due)
+    return count
 
 
 HISTORY_CHECKS: Final[tuple[Check, ...]] = (i1_verdicts_are_the_due_instants,)
@@ -141,11 +157,19 @@ def i14_no_lease_is_leaked(ending: Ending) -> Iterator[str]:
         yield f"the store knows the nodes {sorted(known)}; alive are {sorted(ending.nodes)}"
 
 
+def i13_every_end_is_told(ending: Ending) -> Iterator[str]:
+    """The end of a run is told by the node that wrote it, if that lives on."""
+    for run_id, (node, at) in ending.book.finished_by.items():
+        if node in ending.names and at < ending.at - ending.bound and run_id not in ending.book.told:
+            yield f"the end of {run_id} was written by {node} at {at}, which has not told of it"
+
+
 HEALED_CHECKS: Final[tuple[Check, ...]] = (
     i16_nothing_is_due_for_long,
     i1_nothing_is_left_over,
     i14_no_run_is_leaked,
     i14_no_lease_is_leaked,
+    i13_every_end_is_told,
 )
 
 

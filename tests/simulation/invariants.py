@@ -137,23 +137,23 @@ def i6_only_the_holder_completes(step: Step, book: Book) -> Iterator[str]:
     """An outcome is written for the attempt that runs, on its node, and no other; the rest is refused."""
     if step.method != "finish" or isinstance(step.answer, Exception):
         return
-    given = {run.id: run for run in step.args[0]}
-    refused = {run.id for run in step.answer.refused}
+    given = {(run.id, run.node, run.attempt): run for run in step.args[0]}
+    refused = {(run.id, run.node, run.attempt) for run in step.answer.refused}
+    touched = {run.id for run in step.args[0]}
     for before, _ in step.runs:
-        if before is None or before.id not in given:
+        if before is None or before.id not in touched:
             continue
-        run = given[before.id]
-        if before.state != "running" or (before.node, before.attempt) != (run.node, run.attempt):
-            yield (f"{run.id}: the end of attempt {run.attempt} on {run.node} was taken for that of attempt "
-                   f"{before.attempt} on {before.node} ({before.state})")  # fmt: skip
-        if run.id in refused:
-            yield f"{run.id}: the end of attempt {run.attempt} was refused and written"
+        key = (before.id, before.node, before.attempt)
+        if before.state != "running" or key not in given:
+            yield f"{before.id}: attempt {before.attempt} on {before.node} ({before.state}) was ended by another one's end"
+        elif key in refused:
+            yield f"{before.id}: the end of attempt {before.attempt} was refused and written"
     changed = {change.row.id for change in step.runs}
-    for run in given.values():
-        held = book.live.get(run.id)
-        holds = held is not None and (held.state, held.node, held.attempt) == ("running", run.node, run.attempt)
-        if holds and run.id not in changed:
-            yield f"{run.id}: the end of attempt {run.attempt}, which ran, was not written"
+    for run_id, node, attempt in given:
+        held = book.live.get(run_id)
+        holds = held is not None and (held.state, held.node, held.attempt) == ("running", node, attempt)
+        if holds and run_id not in changed:
+            yield f"{run_id}: the end of attempt {attempt}, which ran, was not written"
 
 
 def i7_max_instances_holds(step: Step, book: Book) -> Iterator[str]:

@@ -1,9 +1,8 @@
 """What the simulated jobs do, and whom they tell."""
 
 import random
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
@@ -12,7 +11,10 @@ from asyncsched.run import RunRecord
 from tests.simulation.reference import trigger_of
 from tests.simulation.script import JobPlan
 
-__all__ = ["HERE", "LIMITS", "Witness", "body", "spec_of"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["HERE", "LIMITS", "Witness", "body", "rare_body", "spec_of"]
 
 
 class Witness(Protocol):
@@ -72,9 +74,15 @@ async def body(
     return f"{run.id} {run.attempt}"
 
 
-def spec_of(plan: JobPlan, start: Any, func: Callable[..., Any] = body) -> JobSpec:
+async def rare_body(**kwargs: float) -> str:
+    """Do the same, on nodes that know it."""
+    return await body(**kwargs)
+
+
+def spec_of(plan: JobPlan, start: datetime) -> JobSpec:
     """Return the definition of a planned job, in a world that began at ``start``."""
     names = ("seconds", "fails", "asks", "moves", "stubborn")
     kwargs = {name: value for name in names if (value := getattr(plan, name))}
     retry = None if plan.retry is None else Retry(**plan.retry)
+    func: Callable[..., Any] | str = f"{__name__}:{rare_body.__qualname__}" if plan.rare else body
     return JobSpec(func, trigger_of(plan.trigger, start), id=plan.id, kwargs=kwargs, retry=retry, **plan.options)

@@ -15,7 +15,7 @@ from tests.simulation.book import Attempt
 from tests.simulation.clock import NodeClock
 from tests.simulation.handle import Network, StoreHandle
 from tests.simulation.invariants import ATTEMPT_CHECKS, Begin, check_event
-from tests.simulation.jobs import HERE, LIMITS, body
+from tests.simulation.jobs import HERE, LIMITS, body, rare_body
 from tests.simulation.script import Script
 from tests.simulation.store import ObservedStore
 
@@ -37,7 +37,9 @@ class Node:
         scheduler: the real one.
     """
 
-    def __init__(self, name: str, script: Script, store: ObservedStore, clock: NodeClock, network: Network) -> None:
+    def __init__(
+        self, name: str, script: Script, store: ObservedStore, clock: NodeClock, network: Network, *, knows_all: bool
+    ) -> None:
         self.name: Final = name
         self.clock: Final = clock
         self.alive = True
@@ -50,7 +52,7 @@ class Node:
         handle: Any = self.handle
         self.scheduler: Final = Scheduler(
             handle,
-            tasks=[body],
+            tasks=[body, rare_body] if knows_all else [body],
             limits=LIMITS.values(),
             name=name,
             clock=clock,

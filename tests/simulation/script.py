@@ -49,6 +49,7 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         asks: which part of its attempts asks to be made again later, or to be put off.
         moves: which part of its attempts sets the job's next instant itself.
         stubborn: for how many seconds it ignores a cancellation.
+        rare: whether its task is one that not every node knows.
         retry: the keywords of a `Retry`, all of them numbers.
         options: the other policies, as `JobSpec` takes them.
     """
@@ -60,6 +61,7 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     asks: float = 0.0
     moves: float = 0.0
     stubborn: float = 0.0
+    rare: bool = False
     retry: dict[str, Any] | None = None
     options: dict[str, Any] = {}
 
@@ -122,6 +124,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
         slots: ``max_concurrent_runs`` of each node.
         latency: the greatest delay of a request or a reply, in seconds; most have none.
         hints: which part of the hints arrives.
+        ignorant: the places whose nodes do not know every task; never the first.
         alone: whether one fresh node is all that is left when the world heals.
     """
 
@@ -134,6 +137,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 100
     latency: float = 0.0
     hints: float = 1.0
+    ignorant: tuple[int, ...] = ()
     alone: bool = False
     jobs: tuple[JobPlan, ...] = ()
     actions: tuple[Action, ...] = ()

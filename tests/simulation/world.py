@@ -176,6 +176,7 @@ class _World:
             at=store.true_now(),
             book=store.book,
             bound=bound,
+            names=frozenset(node.name for node in nodes),
             nodes=frozenset(unit.node_id for engine in engines for unit in engine.units.values()),
             free=min(engine.pool.free for engine in engines),
         )
@@ -215,7 +216,8 @@ class _World:
         script = self._script
         faults = [] if self._healed else [fault for fault in script.faults if fault.node in (None, place)]
         network = Network(f"{script.seed} {name}", script.latency, faults)
-        node = Node(name, script, self._store, self._clocks[place], network)
+        knows_all = place not in script.ignorant
+        node = Node(name, script, self._store, self._clocks[place], network, knows_all=knows_all)
         self._places[place] = node
         self._nodes.append(node)
         self.nursery.start_soon(node.start)
