@@ -18,8 +18,8 @@ from asyncsched.stores.base import NOTHING_FOREIGN, Acceptor, Change, Fired, For
 
 __all__ = ["MemoryState"]
 
-_REMOVED: Final = "the job was removed"
-_GONE: Final = "the job is gone"
+_REMOVED: Final = "job removed"
+_GONE: Final = "its job is gone"
 
 
 @final
