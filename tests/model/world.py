@@ -138,7 +138,7 @@ class World:
             job = define(JobSpec("work", trigger, id=job_id, **options), self.around())
         except ConfigurationError:
             return
-        rows = [self._asked(job) for _ in range(runs)]
+        rows = [self._asked(job) for _ in range(0 if replacing else runs)]  # nobody asks for both
         how = merge if replacing else None
 
         async def ask(side: Side) -> list[JobRecord]:
