@@ -5,6 +5,7 @@ from heapq import nlargest
 from typing import Final, final
 
 from asyncsched.run import OVER_STATES, PLANNED_CAUSES, RunRecord, RunState
+from asyncsched.stores._history_index import HistoryIndex, around
 from asyncsched.stores._live_runs import LiveRuns
 
 __all__ = ["Ledger"]
@@ -13,8 +14,7 @@ _DEPARTED_LIMIT: Final = 10_000
 """How many rows of removed jobs are kept in all; the oldest departed are dropped first."""
 _DEPARTED_KEPT: Final = 9_000
 """How many are left by a tidying-up, so that one is not needed for every row."""
-_REVISIONS: Final = 100
-_NEIGHBOURS: Final = 20
+_WORTH_AN_INDEX: Final = 1000
 _SLACK_SHIFT: Final = 8
 """A job keeps up to 1/256 more rows than it may until they are dropped together (none below 256)."""
 _DISORDER: Final = 3600 * 1_000_000
@@ -29,7 +29,17 @@ class Ledger:
         live: the rows that are pending or running.
     """
 
-    __slots__ = ("_departed", "_departed_count", "_fires", "_history", "_over", "_overfull", "_unique", "live")
+    __slots__ = (
+        "_departed",
+        "_departed_count",
+        "_fires",
+        "_history",
+        "_indexes",
+        "_over",
+        "_overfull",
+        "_unique",
+        "live",
+    )
 
     def __init__(self) -> None:
         self.live = LiveRuns()
@@ -39,6 +49,7 @@ class Ledger:
         self._departed_count = 0
         self._overfull: dict[str, int] = {}  # jobs with more rows than they keep -> how many they keep
         self._fires: set[tuple[str, int, int]] = set()  # (job id, revision, fire time) of what triggers brought about
+        self._indexes: dict[str, HistoryIndex] = {}  # of jobs with many rows, once they were asked about
         self._unique: dict[str, dict[str, None]] = {}  # the runs of each unique key, the newest last
 
     # -- reading -------------------------------------------------------------------------------
@@ -77,18 +88,14 @@ class Ledger:
 
     def around(self, job_id: str, at: int) -> list[RunRecord]:
         """Return the rows that tell what was the matter at an instant; see `JobStore.around`."""
-        found: dict[str, RunRecord] = {}
-        by_revision: dict[int, list[RunRecord]] = {}
-        for row in self._of_job(job_id):
-            if row.fire_time <= at:
-                by_revision.setdefault(row.revision, []).append(row)
-        for revision in nlargest(_REVISIONS, by_revision):
-            rows = sorted(by_revision[revision], key=_fire_time, reverse=True)
-            planned = next((row for row in rows if row.cause in PLANNED_CAUSES), None)
-            found.update((row.id, row) for row in rows[:_NEIGHBOURS])
-            if planned is not None:
-                found[planned.id] = planned
-        return list(found.values())
+        over = self._history.get(job_id) or self._departed.get(job_id) or []
+        live = self.live.of_job(job_id)
+        if len(over) < _WORTH_AN_INDEX:
+            return list(around([*over, *live], at))
+        index = self._indexes.get(job_id)
+        if index is None:
+            index = self._indexes[job_id] = HistoryIndex(over)
+        return [*index.around(at), *around(live, at)]
 
     def _of_job(self, job_id: str) -> list[RunRecord]:
         over = self._history.get(job_id) or self._departed.get(job_id) or []
@@ -135,6 +142,8 @@ class Ledger:
             home[run.job_id] = [run]
         else:
             rows.append(run)
+        if self._indexes and (index := self._indexes.get(run.job_id)) is not None:
+            index.add(run)
         if not exists:
             self._departed_count += 1
             self._bound_departed()
@@ -148,6 +157,7 @@ class Ledger:
             self.write(run, keep)
             return
         rows = self._history[run.job_id]
+        self._indexes.pop(run.job_id, None)
         del rows[next(index for index in range(len(rows) - 1, -1, -1) if rows[index].id == run.id)]
         rows.append(run)
         self._over[run.id] = run  # at the end, as it has just ended anew
@@ -222,6 +232,8 @@ class Ledger:
 
     def _forget(self, row: RunRecord) -> None:
         del self._over[row.id]
+        if self._indexes:
+            self._indexes.pop(row.job_id, None)
         if row.unique_key is not None:
             same = self._unique[row.unique_key]
             del same[row.id]
