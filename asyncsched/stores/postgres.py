@@ -74,8 +74,12 @@ class PostgresJobStore:
         self._connections: Connections | None = None
         self._session: Session | None = None
         self._claims = Claims()
-        self._adds: Grouped[definitions.Plain, JobRecord] = Grouped(self._write_adds, _GROUP)
-        self._enqueues: Grouped[RunRecord, RunRecord] = Grouped(self._write_enqueues, _GROUP)
+        self._adds: Grouped[definitions.Plain, JobRecord] = Grouped(
+            partial(_write_grouped, self._ask, definitions.add_plain), _GROUP
+        )
+        self._enqueues: Grouped[RunRecord, RunRecord] = Grouped(
+            partial(_write_grouped, self._ask, asked.enqueue), _GROUP
+        )
 
     @property
     def persistent(self) -> bool:
@@ -200,15 +204,6 @@ class PostgresJobStore:
                 raise translated(self.label, error) from error
             raise
 
-    async def _write_adds(self, wanted: Sequence[definitions.Plain], answers: list[JobRecord | Exception]) -> None:
-        try:
-            answers += await self._ask(definitions.add_plain, wanted, rows=len(wanted))
-        except SerializationError:
-            if len(wanted) == 1:
-                raise
-            for one in wanted:  # one of them spoils the statement; the others need not suffer for it
-                answers.append(await _alone(self._ask(definitions.add_plain, [one])))
-
     async def update(self, job_ids: Sequence[str], change: Change) -> list[JobRecord]:
         """See `JobStore.update`."""
         return await self._transact(definitions.update, job_ids, change, rows=len(job_ids))
@@ -282,15 +277,6 @@ class PostgresJobStore:
             await anyio.lowlevel.checkpoint_if_cancelled()
             return [await self._enqueues.call(runs[0])]
         return await self._transact(asked.enqueue_all, runs, rows=len(runs))
-
-    async def _write_enqueues(self, runs: Sequence[RunRecord], answers: list[RunRecord | Exception]) -> None:
-        try:
-            answers += await self._ask(asked.enqueue, runs, rows=len(runs))
-        except SerializationError:
-            if len(runs) == 1:
-                raise
-            for run in runs:
-                answers.append(await _alone(self._ask(asked.enqueue, [run])))
 
     async def set_limits(self, limits: Sequence[LimitRow]) -> None:
         """See `JobStore.set_limits`."""
@@ -372,6 +358,22 @@ def _check_within(connection: Any) -> None:
         raise ConfigurationError(
             "the connection is not within a transaction; write `async with connection.transaction():` around the call"
         )
+
+
+async def _write_grouped(
+    ask: Callable[..., Coroutine[Any, Any, Any]],
+    operation: Callable[..., Coroutine[Any, Any, Any]],
+    requests: Sequence[Any],
+    answers: list[Any],
+) -> None:
+    """Write the requests of many tasks together; see `Grouped`."""
+    try:
+        answers += await ask(operation, requests, rows=len(requests))
+    except SerializationError:
+        if len(requests) == 1:
+            raise
+        for one in requests:  # one of them spoils the statement; the others need not suffer for it
+            answers.append(await _alone(ask(operation, [one])))
 
 
 async def _alone(call: Coroutine[Any, Any, list[T | Exception]]) -> T | Exception:
