@@ -39,8 +39,10 @@ class MemoryEnds:
 
     # -- the end of runs -------------------------------------------------------------------------
 
-    def finish(self, runs: Sequence[RunRecord], complete: Completer | None, completing: Container[str]) -> Finished:
-        """Write outcomes; see `JobStore.finish`. What is completed is judged by the time of its end."""
+    def finish(
+        self, runs: Sequence[RunRecord], complete: Completer | None, completing: Container[str], now: int
+    ) -> Finished:
+        """Write outcomes; see `JobStore.finish`."""
         refused: list[RunRecord] = []
         ended: dict[str, None] = {}
         stranded: list[RunRecord] = []
@@ -52,7 +54,7 @@ class MemoryEnds:
                     refused.append(run)
                 continue
             wanted = complete if complete is not None and run.id in completing else None
-            if self._change(stored, run, wanted, run.finished_at or run.scheduled_time, stranded):
+            if self._change(stored, run, wanted, now, stranded):
                 ended[run.job_id] = None
         return Finished(refused, self._removed(ended), bool(self._jobs.waiting), stranded)
 

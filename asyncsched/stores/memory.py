@@ -178,7 +178,7 @@ class MemoryJobStore:
     ) -> Finished:
         """Write outcomes; see `JobStore.finish`. ``keep_runs`` is applied here."""
         await anyio.lowlevel.checkpoint()
-        return self._state.ends.finish(runs, complete, completing)
+        return self._state.ends.finish(runs, complete, completing, self._now)
 
     # -- the ledger --------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def starting(following: int | None = None, *, node: str = "node") -> Planner:
 def fire_and_finish(state: MemoryState, now: int = NOW, following: int | None = None) -> None:
     fired = state.fire_due(now, 10_000, starting(following))
     ended = [replace(start.run, state="succeeded", finished_at=now) for start in fired.starts]
-    state.ends.finish(ended, None, ())
+    state.ends.finish(ended, None, (), NOW)
 
 
 async def test_it_says_what_it_is() -> None:

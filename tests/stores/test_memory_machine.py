@@ -235,7 +235,7 @@ class MemoryMachine(RuleBasedStateMachine):
             return complete(job, over, now)
 
         has_job = run.job_id in self.state.jobs.rows
-        done = self.state.ends.finish([row], completer, {run.id})
+        done = self.state.ends.finish([row], completer, {run.id}, self.now)
         assert bool(done.refused) is not (is_held or is_repeated)
         assert called == ([run.id] if is_held and ended is not None and has_job else [])
 
