@@ -253,15 +253,18 @@ def _is_longer(before: RunRecord, after: RunRecord) -> bool:
 def i18_queues_stay_within_bounds(step: Step, book: Book) -> Iterator[str]:
     """``queue_one`` lets one run wait, ``skip`` none but what is caught up; ``queue_all`` a thousand."""
     for before, decision in step.decisions:
+        policies = decision.job.policies
         waiting = [run for run in decision.runs if run.state == "pending"]
-        there = len(book.pending_of(before.id))
-        most = {"queue_one": 1, "queue_all": QUEUE_LIMIT, "cancel_running": QUEUE_LIMIT}.get(before.policies.overlap)
-        if decision.job.policies.limit_key is not None:
-            most = QUEUE_LIMIT
-        if waiting and most is not None and there + len(waiting) > max(most, before.policies.max_catchup):
-            yield f"{there + len(waiting)} runs of {before.id} wait, at most {most} may"
-        is_limited = decision.job.policies.limit_key is not None  # those wait for whoever asks the limit
-        if waiting and before.policies.overlap == "skip" and len(decision.runs) == 1 and not is_limited:
+        is_limited = policies.limit_key is not None  # those wait for whoever asks the limit
+        if not waiting:
+            continue
+        there = sum(not run.attempt and not run.unbound for run in book.pending_of(before.id))
+        holding = len(book.holding(before.id)) + sum(run.state == "running" for run in decision.runs)
+        beyond = there + len(waiting) - max(0, (policies.max_instances or QUEUE_LIMIT) - holding)
+        most = 1 if policies.overlap == "queue_one" and not is_limited else QUEUE_LIMIT
+        if beyond > max(most, policies.max_catchup):
+            yield f"{beyond} runs of {before.id} wait that have no slot, at most {most} may"
+        if policies.overlap == "skip" and len(decision.runs) == 1 and not is_limited:
             yield f"a run of {before.id} waits, and such are to be skipped"
 
 
