@@ -17,7 +17,7 @@ from asyncsched.stores.postgres_rows import delete_finished, delete_jobs, insert
 from asyncsched.stores.postgres_session import IS_LIVE, STATE, STATE_ID, Session, columns, storable_only, transposed
 from asyncsched.stores.postgres_transaction import Transaction
 from asyncsched.stores.sql import STATE_COLUMNS, Row
-from asyncsched.stores.sql_changes import merged, refuse_known
+from asyncsched.stores.sql_changes import merged, refuse_known, revised
 
 __all__ = ["Plain", "add", "add_plain", "get", "parked", "query", "remove", "update"]
 
@@ -144,7 +144,7 @@ async def add(
         kept |= {job_id: found.job for job_id, found in stored.items()} | merges | new
         left = [job for job in left if job.id in late]  # someone else has added them meanwhile
     priorities = {job_id: job.policies.priority for job_id, job in kept.items()}
-    await insert_runs(transaction, session, runs, priorities, repeatable=True)
+    await insert_runs(transaction, session, revised(runs, jobs, kept), priorities, repeatable=True)
     if kept:
         job = next(iter(kept.values()))
         transaction.proof = _PROOF, (job.id, job.version)

@@ -1,15 +1,16 @@
 """What changing stored jobs has in common on every SQL database: decisions without a statement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
 from asyncsched.errors import JobExistsError, SerializationError
 from asyncsched.job import JobRecord
+from asyncsched.run import RunRecord
 from asyncsched.stores.base import Merge
 
-__all__ = ["Found", "Merged", "merged", "refuse_known", "require_whole", "same_state"]
+__all__ = ["Found", "Merged", "merged", "refuse_known", "require_whole", "revised", "same_state"]
 
 
 class Found(Protocol):
@@ -65,6 +66,23 @@ def merged(jobs: Sequence[JobRecord], stored: Mapping[str, Found], merge: Merge 
         else:
             new[job.id] = job
     return Merged(new, changed)
+
+
+def revised(runs: Iterable[RunRecord], jobs: Iterable[JobRecord], kept: Mapping[str, JobRecord]) -> list[RunRecord]:
+    """Return runs that come with their jobs under the revisions that the jobs have got.
+
+    Args:
+        runs: as given, with the revisions of the jobs as given.
+        jobs: as given.
+        kept: the jobs by id, as they are stored now.
+    """
+    given = {job.id: job.revision for job in jobs}
+    return [
+        replace(run, revision=kept[run.job_id].revision)
+        if run.job_id in kept and run.revision == given[run.job_id]
+        else run
+        for run in runs
+    ]
 
 
 def same_state(old: JobRecord, new: JobRecord) -> bool:

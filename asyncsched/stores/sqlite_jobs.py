@@ -21,7 +21,7 @@ from asyncsched.stores.sql import (
     slots_of,
     storable,
 )
-from asyncsched.stores.sql_changes import merged, refuse_known, require_whole, same_state
+from asyncsched.stores.sql_changes import merged, refuse_known, require_whole, revised, same_state
 from asyncsched.stores.sql_jobs import tail_text
 from asyncsched.stores.sqlite_session import STATES, Session, Stored, columns, marks
 
@@ -88,7 +88,8 @@ def add(session: Session, jobs: Sequence[JobRecord], merge: Merge | None, runs: 
         _insert_jobs(session, list(new.values()))
         write_jobs(session, [(stored[job_id], job) for job_id, job in changed.items()])
         kept = {job_id: found.job for job_id, found in stored.items()} | changed | new
-        insert_runs(session, runs, {job_id: job.policies.priority for job_id, job in kept.items()}, repeatable=True)
+        priorities = {job_id: job.policies.priority for job_id, job in kept.items()}
+        insert_runs(session, revised(runs, jobs, kept) if runs else (), priorities, repeatable=True)
     return [kept[job.id] for job in jobs]
 
 
