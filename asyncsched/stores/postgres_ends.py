@@ -88,7 +88,8 @@ async def finish(transaction: Transaction, session: Session, ends: Ends) -> Fini
     lost = {id(run) for run in refused}
     stranded: list[RunRecord] = []
     if ends.complete is not None and jobs:
-        over = [(run, run.finished_at or run.scheduled_time) for run in ended if run.id in ends.completing]
+        now = session.estimate_now()  # the end of a run may lie ahead of a clock that was set back
+        over = [(run, now) for run in ended if run.id in ends.completing]
         stranded = await complete_all(transaction, session, jobs, over, ends.complete)
     job_ids = list({run.job_id for run in ends.runs if id(run) not in lost})
     gone = await delete_finished(transaction, job_ids)

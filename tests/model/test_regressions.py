@@ -38,9 +38,19 @@ async def waiting_runs_of_a_removed_job_have_one_reason(world: World) -> None:
     assert [run.reason for run in world.seen.runs.values()] == ["job removed"]
 
 
+async def runs_that_come_with_a_job_have_its_revision(world: World) -> None:
+    await world.add("a", **HOURLY)
+    await world.fire("node-1")
+    await world.remove(["a"])
+    await world.add("a", **HOURLY, runs=1)
+    (asked,) = [run for run in world.seen.runs.values() if run.cause == "manual"]
+    assert asked.revision == world.seen.jobs["a"].revision == 2
+
+
 HISTORIES: Final[list[History]] = [
     a_chain_begins_now_though_the_clock_was_set_back,
     waiting_runs_of_a_removed_job_have_one_reason,
+    runs_that_come_with_a_job_have_its_revision,
 ]
 
 
