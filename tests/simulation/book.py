@@ -127,6 +127,7 @@ class Book:
         given_up: when the store forgot a node.
         revisions: by job id and number.
         attempts: the bodies under way on nodes that live, by (node, run id, attempt).
+        ended: when the body of an attempt, by (run id, attempt), came to its end.
         begun: every attempt whose body began, by run id, with its node.
         told: with which event a run ended; submitted: the attempts that events told of.
         paused_at: the number of the step after which a job was last seen paused; removed_at alike.
@@ -145,6 +146,7 @@ class Book:
         self.revisions: dict[tuple[str, int], Revision] = {}
         self.attempts: dict[tuple[str, str, int], Attempt] = {}
         self.begun: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        self.ended: dict[tuple[str, int], int] = {}
         self.told: dict[str, str] = {}
         self.submitted: set[tuple[str, str, int]] = set()
         self.paused_at: dict[str, int] = {}

@@ -36,6 +36,8 @@ class Ending(NamedTuple):
     tasks: int = 0
 
 
+SETTLING: Final = 20_000_000
+"""So long the end of a run may be on its way to the store."""
 KEPT_LONG: Final = 30
 """So many rows are enough to find one again after a lost reply."""
 
@@ -149,7 +151,7 @@ def i14_no_run_is_leaked(ending: Ending) -> Iterator[str]:
             continue
         if run.node not in book.leases:
             yield f"{run.id} of {run.job_id} runs on {run.node}, which the store does not know"
-        elif (run.id, run.attempt) not in under_way:
+        elif (run.id, run.attempt) not in under_way and book.ended.get((run.id, run.attempt), 0) < ending.at - SETTLING:
             yield f"{run.id} of {run.job_id} runs since {run.started_at} on {run.node}, and nobody makes it"
 
 

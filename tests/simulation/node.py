@@ -146,6 +146,7 @@ class Node:
         if self.alive:
             self._store.note(self.name, "ends", run.id, run.attempt, how)
             self._store.book.attempts.pop((self.name, run.id, run.attempt), None)
+            self._store.book.ended[run.id, run.attempt] = self._store.true_now()
 
     def _heard(self, event: events.RunEvent) -> None:
         if not self.alive:
