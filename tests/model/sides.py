@@ -7,6 +7,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from asyncsched.codec import Codec
 from asyncsched.job import JobRecord
 from asyncsched.run import RunRecord
@@ -56,7 +58,8 @@ class Side:
         store = self.store
         jobs = {job.id: job for job in await store.query()}
         runs = {run.id: run for run in await store.query_runs(limit=EVERYTHING)}
-        nodes = {known.node.id: known for known in await store.nodes()}
+        # Whether a node that joins twice joined the first time or the last, no promise says.
+        nodes = {known.node.id: replace(known, joined_at=0) for known in await store.nodes()}
         asked: set[str] = set()
         for node in {run.node for run in runs.values() if run.state == "running" and run.node is not None}:
             asked.update(await store.cancellations(node))

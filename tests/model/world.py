@@ -228,7 +228,12 @@ class World:
         await self._look(node=node, started=starts, limit=limit)
 
     async def finish(self, attempts: Sequence[Attempt]) -> None:
-        """Write how attempts ended, as a node does that may have lost its right to them."""
+        """Write how attempts ended, as a node does that may have lost its right to them.
+
+        No node ends an attempt twice, but for the same end told again.
+        """
+        runs = self.seen.runs
+        attempts = [attempt for attempt in attempts if not _waits_after(attempt.start.run, runs)]
         rows = [self._row(attempt) for attempt in attempts]
         self.ended += rows
         over = [
@@ -242,7 +247,9 @@ class World:
         await self._finish(rows, effects)
 
     async def finish_again(self, row: RunRecord) -> None:
-        """Write an end once more whose answer was lost."""
+        """Write an end once more whose answer was lost; how long it is known of a run that goes on is not promised."""
+        if row.state == "pending" and not _waits_after(row, self.seen.runs):
+            return
         await self._finish([row], {})
 
     async def _finish(self, rows: Sequence[RunRecord], effects: Mapping[str, Any]) -> None:
@@ -358,6 +365,12 @@ class World:
         """Move the clock: on, or back."""
         self.clock.now += duration
         await self._look()
+
+
+def _waits_after(run: RunRecord, runs: Mapping[str, RunRecord]) -> bool:
+    """Tell whether a run waits for the attempt after that one."""
+    stored = runs.get(run.id)
+    return stored is not None and (stored.state, stored.attempt) == ("pending", run.attempt)
 
 
 async def _sorted(answer: Awaitable[list[str]]) -> list[str]:
