@@ -127,6 +127,7 @@ class Book:
         given_up: when the store forgot a node.
         revisions: by job id and number.
         attempts: the bodies under way on nodes that live, by (node, run id, attempt).
+        moved: when a run of a job last began, or left what runs.
         ended: when the body of an attempt, by (run id, attempt), came to its end.
         begun: every attempt whose body began, by run id, with its node.
         told: with which event a run ended; submitted: the attempts that events told of.
@@ -146,6 +147,7 @@ class Book:
         self.revisions: dict[tuple[str, int], Revision] = {}
         self.attempts: dict[tuple[str, str, int], Attempt] = {}
         self.begun: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        self.moved: dict[str, int] = {}
         self.ended: dict[tuple[str, int], int] = {}
         self.told: dict[str, str] = {}
         self.submitted: set[tuple[str, str, int]] = set()
@@ -174,6 +176,8 @@ class Book:
             if step.method == "finish" and run.row.state in OVER_STATES:
                 self.finished_by[run.row.id] = (step.node, step.at)
             begun = run.begins
+            if begun is not None or (run.before is not None and run.before.state == "running"):
+                self.moved[run.row.job_id] = step.at
             if begun is not None and begun.limit_key is not None:
                 self.starts[begun.limit_key].append(step.at)
         for before, decision in step.decisions:

@@ -112,7 +112,8 @@ def i16_nothing_is_due_for_long(ending: Ending) -> Iterator[str]:
         if job.state == "active" and job.due_at is not None and job.due_at < since:
             yield f"{job.id} has been due since {job.due_at}, for {(ending.at - job.due_at) / 1e6:.1f} s"
     for run in book.live.values():
-        if run.state == "pending" and run.scheduled_time < since and _could_start(book, run):
+        is_stuck = book.moved.get(run.job_id, 0) < ending.at - SETTLING  # a long queue moves on, one by one
+        if run.state == "pending" and run.scheduled_time < since and is_stuck and _could_start(book, run):
             yield f"{run.id} of {run.job_id} waits since {run.scheduled_time}, and its job has a free slot"
 
 
