@@ -15,6 +15,10 @@ WORTH_TELLING: Final = 1_000_000
 """From how many microseconds on a late start is mentioned."""
 
 _NEAR_US: Final = 400 * 86_400_000_000
+_PLAIN: Final = {
+    "cancel_run": "it was asked to stop",
+    "cancel_running": "it had to make room, as the job was due again",
+}
 
 
 class Answer(NamedTuple):
@@ -89,7 +93,7 @@ def _text_of(run: RunRecord, at: int, job: JobRecord | None, rows: Sequence[RunR
         case "coalesced":
             return f"{when}: coalesced {_target(run, job)}; several instants were due at once."
         case _:
-            return f"{when}: {run.state.replace('_', ' ')}{made}{_because(run)}."
+            return f"{when}: {run.state.replace('_', ' ')}{made}{_between(run)}{_because(run)}."
 
 
 def _waits(run: RunRecord, at: int, job: JobRecord | None, rows: Sequence[RunRecord]) -> str:
@@ -225,7 +229,14 @@ def _reason(job: JobRecord) -> str:
 
 
 def _because(run: RunRecord) -> str:
-    return f"; {run.reason}" if run.reason else ""
+    return f"; {_PLAIN.get(run.reason, run.reason)}" if run.reason else ""
+
+
+def _between(run: RunRecord) -> str:
+    """Tell whether a cancelled run was one that waited for another attempt: nobody holds such a run."""
+    if run.state != "cancelled" or run.attempt == 0 or run.node is not None:
+        return ""
+    return f" while it waited for attempt {run.attempt + 1}{'' if run.error is None else f' ({_error(run)})'}"
 
 
 def _took(run: RunRecord) -> timedelta:

@@ -224,6 +224,8 @@ async def test_nobody_makes_another_attempt_for_a_removed_job(store: JobStore) -
             await scheduler.remove_job(work.name)
         with pytest.raises(RunCancelled):
             await waiting.wait()
+        verdict = await scheduler.why("waits", second(60))
+        assert "cancelled while it waited for attempt 2 (ValueError: no such luck); job removed" in verdict.sentence
         await clock.advance(minutes=5)
         assert (waits.started, runs.started) == ([60], [60])
         assert {run.state for run in await scheduler.get_runs()} == {"cancelled"}

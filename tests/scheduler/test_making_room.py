@@ -55,6 +55,8 @@ async def test_the_running_run_makes_room_once_it_has_really_ended(store: JobSto
         (first,) = [run for run in await scheduler.get_runs() if offset(run.fire_time) == 10]
         with pytest.raises(RunCancelled, match="cancel_running"):
             await first.wait()
+        verdict = await scheduler.why("job", second(10))
+        assert verdict.sentence.endswith("cancelled; it had to make room, as the job was due again.")
         await clock.advance(minutes=2)
 
 
