@@ -42,7 +42,9 @@ class Step:
         self.changed = [run for run in after.runs.values() if (had := old.get(run.id)) is not run and had != run]
         self.begun = [run for run in self.changed if run.state == "running" and _state(old.get(run.id)) != "running"]
         self.over = [
-            run for run in self.changed if run.state in OVER_STATES and _state(old.get(run.id)) in ("pending", "running")
+            run
+            for run in self.changed
+            if run.state in OVER_STATES and _state(old.get(run.id)) in ("pending", "running")
         ]
         self.gone = [run_id for run_id in old if run_id not in after.runs]
 
@@ -75,9 +77,7 @@ def check_step(step: Step) -> None:
 def _check_change(step: Step, before: RunRecord | None, run: RunRecord) -> None:
     """I11, I12: only the listed transitions; what is over stays, but for a verdict that grows."""
     if before is not None and before.state in OVER_STATES:
-        grown = replace(
-            run, until=before.until, count=before.count, finished_at=before.finished_at, logs=before.logs
-        )
+        grown = replace(run, until=before.until, count=before.count, finished_at=before.finished_at, logs=before.logs)
         assert before.state in _VERDICTS, f"{before} is over, and became {run}"
         assert grown == before, f"{before} grew into {run}"
         assert (run.until or 0) > (before.until or before.fire_time), f"{before} did not grow: {run}"
@@ -140,7 +140,7 @@ def _check_ends(step: Step) -> None:
     wanted: list[tuple[str, str]] = []
     for run in step.over:
         job = step.before.jobs.get(run.job_id)
-        if job is None or run.job_id in step.removed or (run.state == "cancelled" or run.state == "missed"):
+        if job is None or run.job_id in step.removed or run.state in {"cancelled", "missed"}:
             continue
         if "ended" in step.known and run.id not in step.known["effects"]:
             continue

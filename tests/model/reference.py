@@ -1,8 +1,7 @@
 """The instants of the triggers that the model draws, by arithmetic on what they are written as."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from asyncsched.clock import to_us
 from asyncsched.triggers.base import Trigger
@@ -21,7 +20,7 @@ class Instants:
     """
 
     def __init__(self, trigger: Trigger | None) -> None:
-        fields: Mapping[str, Any] = {} if trigger is None else trigger.to_dict()
+        fields = {} if trigger is None else trigger.to_dict()
         kind = fields.get("kind")
         self.is_delay: Final = fields.get("from") == "completion"
         self._only = to_us(datetime.fromisoformat(fields["run_date"])) if kind == "date" else None

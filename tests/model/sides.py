@@ -17,7 +17,7 @@ from asyncsched.stores.memory import MemoryJobStore
 from asyncsched.stores.postgres import PostgresJobStore
 from asyncsched.stores.sqlite import SQLiteJobStore
 from asyncsched.testing.store_suite_trial import ManualClock
-from tests.postgres.server import fresh_schema, running_server
+from tests.postgres.server import PostgresServer, fresh_schema, running_server
 
 __all__ = ["ALL", "Side", "Snapshot", "make_side"]
 
@@ -43,10 +43,10 @@ class Side:
         self.store = store
         self._clock = clock
         self._forget = forget
+        self._numbers = count(1)
 
     async def open(self) -> None:
-        numbers = count(1)
-        context = StoreContext(self._clock, Codec(), lambda: f"own-{next(numbers)}", virtual_time=True)
+        context = StoreContext(self._clock, Codec(), lambda: f"own-{next(self._numbers)}", virtual_time=True)
         await self.store.open(context)
 
     async def close(self) -> None:
@@ -75,10 +75,10 @@ def make_side(name: str, clock: ManualClock) -> Side:
         store = SQLiteJobStore(folder / "jobs.db", synchronous="OFF")
         return Side(name, store, clock, lambda: shutil.rmtree(folder, ignore_errors=True))
     server, schema = running_server(), fresh_schema()
-    forget = f'drop schema if exists "{schema}" cascade'
-    return Side(name, PostgresJobStore(server.dsn(), schema=schema, pool_size=1), clock, lambda: _drop(server, forget))
+    return Side(
+        name, PostgresJobStore(server.dsn(), schema=schema, pool_size=1), clock, lambda: _forget(server, schema)
+    )
 
 
-def _drop(server: object, statement: str) -> None:
-    execute: Callable[[str], object] = server.execute  # type: ignore[attr-defined]
-    execute(statement)
+def _forget(server: PostgresServer, schema: str) -> None:
+    server.execute(f'drop schema if exists "{schema}" cascade')
