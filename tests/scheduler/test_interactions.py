@@ -255,6 +255,19 @@ async def test_nothing_that_fired_fires_again_when_the_clock_goes_back(store: Jo
             assert sorted(set(fires)) == sorted(fires) == [60, 120, 180]
 
 
+async def test_what_follows_from_a_run_follows_before_the_time_at_which_its_job_was_added(store: JobStore) -> None:
+    clock = VirtualClock()
+    work, listener = Work(clock, failures=1), Work(clock, name="listener")
+    async with running(clock, store) as (scheduler, _log):
+        await scheduler.add_job(listener.job(), every(days=9), id="listener")
+        await scheduler.add_job(work.job(), every(days=9), id="job", on_failure="listener", pause_after_failures=1)
+        clock.step(seconds=-100)
+        await scheduler.run_job("job")
+        await clock.advance(seconds=1)
+        assert (work.started, listener.started) == ([-100], [-100])
+        assert (await scheduler.get_job("job")).state == "paused"
+
+
 async def test_an_instant_is_caught_up_when_its_jittered_time_has_come(store: JobStore) -> None:
     clock = VirtualClock()
     work = Work(clock)
