@@ -14,6 +14,7 @@ from asyncsched.stores.base import JobStore, StoreContext
 from asyncsched.testing.store_suite import check_store
 from tests.simulation.clock import NodeClock, WorldClock
 from tests.simulation.drawing import draw_script
+from tests.simulation.endings import Ending, i1_verdicts_are_the_due_instants
 from tests.simulation.handle import Network, StoreHandle
 from tests.simulation.regressions import STILL_BROKEN, kept_scripts
 from tests.simulation.sabotage import SABOTEURS
@@ -77,6 +78,22 @@ def test_a_failing_script_is_made_smaller() -> None:
     assert broken_by(smaller) == invariant
     assert len(smaller.faults) + len(smaller.actions) < 4
     assert len(smaller.jobs) <= 2
+
+
+def test_the_history_of_a_revision_must_have_neither_gaps_nor_doubles() -> None:
+    """The reference of due instants is held against the verdicts of a real history, and of three forged ones."""
+    store = simulate(hard_script(1)).store
+    ending = Ending(at=max(step.at for step in store.history), book=store.book)
+    assert list(i1_verdicts_are_the_due_instants(ending)) == []
+    revision = next(one for one in store.book.revisions.values() if len(one.pieces) > 20)
+    whole = revision.pieces
+    for forged, complaint in (
+        (whole[:7] + whole[8:], "have no verdict"),
+        ([*whole[:7], whole[7], *whole[7:]], "has two verdicts"),
+        ([*whole, (whole[-1][1] + 1, whole[-1][1] + 1, 1)], "was not due"),
+    ):
+        revision.pieces = forged
+        assert any(complaint in sentence for sentence in i1_verdicts_are_the_due_instants(ending)), complaint
 
 
 def hard_script(seed: int) -> Script:
