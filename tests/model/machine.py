@@ -229,8 +229,11 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), kind=OUTCOMES, size=st.sampled_from([1, 1, 1, 3]), late=st.sampled_from([False, False, True]))
     def finish(self, data: st.DataObject, kind: str, size: int, late: bool) -> None:
         world = self.world
-        held = {(run.id, run.attempt) for run in world.seen.runs.values() if run.state == "running"}
-        starts = [start for start in world.claimed if late or (start.run.id, start.run.attempt) in held]
+        running = {run.id: run.attempt for run in world.seen.runs.values() if run.state == "running"}
+        starts = [start for start in world.claimed if running.get(start.run.id) == start.run.attempt]
+        if late:  # above all those of which another attempt is under way
+            past = [start for start in world.claimed if start not in starts]
+            starts = [start for start in past if start.run.id in running] or past
         if not starts:
             return
         chosen = {starts[index].run.id: starts[index] for index in
