@@ -6,13 +6,17 @@ book as it was before it. Those that can only be judged in hindsight are in `tes
 | invariant | where |
 |---|---|
 | I1 | here for each decision; `endings` for the whole history of each revision, and for what is left over |
-| I2-I12, I18, I19, I21 | here, after every step (I12, I22 by looking through the whole ledger now and then) |
-| I13 | here, as events arrive |
-| I14, I15 (tasks), I16, I17, I20 | `endings`, after the faults have healed |
-| I15 (threads, descriptors, connections) | cannot be seen here: nothing simulated has any; see tests/faults and the soak |
+| I2, I3, I4, I5, I6, I7, I9, I10, I11, I19, I21 | here, after every step; I3 to I6 also when a body begins |
+| I8 | here, when a body begins |
+| I12, I22 | here for what a step changes; `store` looks through the whole ledger once a minute |
+| I13 | here, as events arrive; `endings`: the end of a run is told by the node that wrote it |
+| I14, I16, I17, I20 | `endings`, two leases and a poll after the faults have healed |
+| I15 | `endings` for tasks; nothing simulated has threads, descriptors or connections: see tests/faults |
 | I17 | as I16: some scripts have jobs that break, and the others must be on time |
-| I20 | every script kills nodes at drawn store steps; with ``alone`` one fresh node has to reach the rest |
+| I18 | here for queues of jobs and the slots of nodes |
+| I20 | scripts kill nodes at drawn store steps; with ``alone`` one fresh node has to reach the rest |
 | I23 | tests/simulation/test_simulation.py and ``--twice``: the same seed twice gives the same digest |
+| alive | `world`: no scheduler fails, whatever happens to it |
 """
 
 from collections import Counter
