@@ -3,6 +3,7 @@
 #   make test ARGS="-k cron -x"          hands arguments to pytest
 #   make chaos ARGS="cycles --seed 7"    kills processes on real stores; --help lists the rest
 #   make simulate ARGS="--seed 7"        simulates nodes while everything fails; --help lists the rest
+#   make model ARGS="--stores memory,sqlite" compares stores under random edits, ends and deaths
 PYTHON ?=
 ARGS ?=
 export PYTHON
@@ -10,7 +11,7 @@ export PYTHON
 run := .venv/bin/python
 sources := asyncsched tests $(wildcard examples benchmarks)
 
-.PHONY: demo test check lint types coverage chaos simulate bench bench-triggers clean
+.PHONY: demo test check lint types coverage chaos model simulate bench bench-triggers clean
 .DELETE_ON_ERROR:
 
 test: .venv/.ready
@@ -40,6 +41,9 @@ coverage: .venv/.ready
 
 chaos: .venv/.ready
 	@$(run) -m tests.chaos $(ARGS)
+
+model: .venv/.ready
+	@$(run) -m tests.model $(ARGS)
 
 simulate: .venv/.ready
 	@$(run) -m tests.simulation $(ARGS)
