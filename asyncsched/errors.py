@@ -179,6 +179,13 @@ class _Again(Exception):  # noqa: N818 - what a job raises is a wish, not an err
         return f"again in {self.delay:g} s"
 
 
+def sole(error: BaseException | None) -> BaseException | None:
+    """Return what is alone in an exception group, or groups within groups; anything else as it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 class RetryLater(_Again):
     """Raised by a job to have its run tried again after that delay; the attempt counts as failed.
 

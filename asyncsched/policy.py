@@ -132,7 +132,12 @@ def limit_key(name: str, key: str, arguments: Mapping[str, object]) -> str:
                 f"the key {key!r} of the limit {name!r} names the argument {match[1]!r}, which is not given; "
                 f"the arguments are: {known}"
             )
-        return str(arguments[match[1]])
+        try:
+            return str(arguments[match[1]])
+        except Exception as error:
+            raise ConfigurationError(
+                f"the argument {match[1]!r}, which the key {key!r} of the limit {name!r} names, cannot be written as text"
+            ) from error
 
     value = _FIELD.sub(value_of, key)
     if len(value) > _LONGEST_KEY or not value.isprintable():

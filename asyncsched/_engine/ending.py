@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from asyncsched._engine.instants import draw, pause, schedule_fire
-from asyncsched.errors import RetryLater, Snooze
+from asyncsched.errors import RetryLater, Snooze, sole
 from asyncsched.job import JobRecord
 from asyncsched.policy import RetryRule
 from asyncsched.run import PLANNED_CAUSES, Outcome, RunRecord
@@ -69,7 +69,7 @@ def again(job: JobRecord, run: RunRecord, outcome: Outcome, now: int) -> RunReco
         outcome: of the attempt.
         now: the store's time.
     """
-    wish = outcome.exception
+    wish = sole(outcome.exception)
     delay = _delay_asked(wish)
     if isinstance(wish, Snooze) and delay is not None:
         return _waiting(replace(run, snoozes=run.snoozes + 1, error=None), now, delay, "snoozed")
@@ -150,6 +150,9 @@ def complete(job: JobRecord, run: RunRecord, now: int, effects: Effects = NO_EFF
         now: the store's time.
         effects: what the attempt hands on.
     """
+    was_before = (run.started_at or run.fire_time) < job.added_at
+    if was_before and run.revision < job.revision:  # a run of a former job under this id, whatever the clock did
+        return Completed(job)
     policies = job.policies
     job = _next_instant(job, run, now, effects.reschedule_to)
     if policies.carry_result and run.state == "succeeded":
@@ -182,7 +185,7 @@ def _counted(job: JobRecord, run: RunRecord, now: int, most: int) -> JobRecord:
     if run.state not in ("failed", "timed_out"):
         return job
     failures = job.failures + 1
-    if failures < most or job.state != "active":
+    if failures < most or job.state != "active" or job.next_fire is None:  # there is nothing to be paused
         return replace(job, failures=failures)
     error = run.state.replace("_", " ") if run.error is None else f"{run.error.type}: {run.error.message}"
     reason = f"{failures} failed runs in a row, the last was {run.id}: {error}"

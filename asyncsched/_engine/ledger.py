@@ -1,14 +1,14 @@
 """Runs over all stores of a scheduler: start one now, wait for one, cancel one, look them up."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, cast, final, get_args
 
 from msgspec.structs import replace
 
 from asyncsched import events
-from asyncsched._engine.arguments import read_arguments
+from asyncsched._engine.arguments import by_name, read_arguments
 from asyncsched._engine.backfilling import Backfill, backfill_rows
 from asyncsched._engine.definitions import Placed
 from asyncsched._engine.engine import Engine
@@ -42,6 +42,8 @@ POLL_SECONDS: Final = 1.0
 """How often to look for an end that this node does not bring about: another node's, or a removal."""
 
 
+LATEST: Final = 10
+"""How many of a job's latest cancelled runs are looked through for one that was replaced just now."""
 TRIES: Final = 10
 """How often a run of a job that is removed at the same moment is asked for."""
 
@@ -95,7 +97,14 @@ class Ledger:
             run = replace(run, unique_key=self.unique_key(job.task, *given))
         (run,) = await unit.store.enqueue([run], unique)
         unit.loop.wake(pending=True)
+        if unique is not None and unique.mode == "replace":
+            await self._tell_of_the_replaced(placed.store, unit, run)
         return PlacedRun(placed.store, run)
+
+    async def _tell_of_the_replaced(self, store: str, unit: StoreUnit, run: RunRecord) -> None:
+        for row in await unit.store.query_runs(job_id=run.job_id, state="cancelled", limit=LATEST):
+            if row.reason == f"replaced by run {run.id}":
+                self._engine.announcer.cancelled(store, row)
 
     async def run_unique(self, store: str, job: JobRecord, unique: Unique) -> PlacedRun:
         """Queue a run of a job that has no trigger, whose id stands for its arguments; or return the one that was."""
@@ -103,20 +112,29 @@ class Ledger:
         job = replace(job, next_fire=None, due_at=None)
         await unit.introduce([job.task])
         for _ in range(TRIES):
-            added = await unit.store.add([job], merge=lambda stored, _new: stored)
-            with contextlib.suppress(JobNotFoundError):  # it was over, and removed, between the two steps
-                placed = await self.run_job(Placed(store, added[0]), None, None, unique)
+            known: list[JobRecord] = []
+            (added,) = await unit.store.add([job], merge=partial(_known, known))
+            try:
+                placed = await self.run_job(Placed(store, added), None, None, unique)
+            except JobNotFoundError:  # it was over, and removed, between the two steps
+                continue
+            finally:
                 await unit.store.update([job.id], lambda stored, _now: stored)  # removes it if nothing is left to do
-                return placed
+            if not known and placed.record.state == "pending":
+                self._engine.announcer.job_events(events.JobAdded, store, (job.id,))
+            return placed
         raise SchedulerStateError(f"the job {job.id!r} kept being removed while a run of it was asked for; try again")
 
     def unique_key(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Return what is the same for the same task and arguments alone."""
-        ordered = {name: kwargs[name] for name in sorted(kwargs)}
+        func = self._tasks.find(task) if self._tasks.knows(task) else None
+        named = by_name(func, tuple(args), kwargs)
+        rest = tuple(args) if named is kwargs else ()
+        ordered = {name: named[name] for name in sorted(named)}
         try:
-            data = self._codec.encode_arguments(tuple(args), ordered)
+            data = self._codec.encode_arguments(rest, ordered)
         except SerializationError:  # only of a job in memory
-            data = repr((args, ordered)).encode("utf-8", "surrogatepass")
+            data = repr((rest, ordered)).encode("utf-8", "surrogatepass")
         return blake2b(task.encode("utf-8", "surrogatepass") + b"\0" + data, digest_size=16).hexdigest()
 
     async def backfill(self, placed: Placed, wanted: Backfill, *, dry_run: bool) -> list[PlacedRun]:
@@ -137,6 +155,7 @@ class Ledger:
         if rows and not dry_run:
             rows = await unit.store.enqueue(rows)
             unit.loop.wake(pending=True)
+            self._engine.announcer.verdicts(placed.store, [row for row in rows if row.state == "skipped"])
         return [PlacedRun(placed.store, row) for row in rows]
 
     async def around(self, job_id: str, at: int) -> list[PlacedRun]:
@@ -206,13 +225,19 @@ class Ledger:
             cancelled = await unit.store.cancel_pending(run_id, following.complete)
             if cancelled is not None:
                 following.tell(self._engine.announcer, ())
-                unit.loop.rescheduled(following.due_at)
+                unit.loop.wake(pending=True)  # it may have held a slot
+                await self._tell_of_the_job(name, unit, cancelled.job_id)
                 self._engine.announcer.cancelled(name, cancelled)
                 return True
             run = await unit.store.get_run(run_id)
             if run is not None:
                 return run.state == "running" and await self._cancel_running(unit, run)
         raise RunNotFoundError(run_id)
+
+    async def _tell_of_the_job(self, store: str, unit: StoreUnit, job_id: str) -> None:
+        """Tell that a job is over, if nothing is left of it now that a run of its was cancelled."""
+        if not await unit.store.get([job_id]):
+            self._engine.announcer.job_events(events.JobRemoved, store, (job_id,), reason="finished")
 
     async def _cancel_running(self, unit: StoreUnit, run: RunRecord) -> bool:
         if run.node != unit.node_id:
@@ -291,6 +316,11 @@ class Ledger:
         if unit is None:
             raise ConfigurationError(f"there is no job store named {name!r}; there are {', '.join(self._engine.units)}")
         return unit
+
+
+def _known(known: list[JobRecord], stored: JobRecord, _new: JobRecord) -> JobRecord:
+    known.append(stored)
+    return stored
 
 
 def _info(store: str, known: KnownNode, now: int, this_node: str) -> NodeInfo:

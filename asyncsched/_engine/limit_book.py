@@ -44,6 +44,10 @@ class LimitBook:
     """
 
     def __init__(self, declared: Iterable[Limit]) -> None:
+        if isinstance(declared, Limit) or not hasattr(declared, "__iter__"):
+            raise ConfigurationError(
+                f"limits={declared!r:.80} must be a list of Limit objects; write limits=[Limit(...)]"
+            )
         given = list(cast("Iterable[Any]", declared))
         self.declared: Final = {row.name: row for row in map(limit_row, given)}
         if len(self.declared) < len(given):

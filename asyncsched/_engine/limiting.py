@@ -48,15 +48,25 @@ def free_starts(limit: LimitRow, running: int, full_at: int, now: int) -> int:
     """
     free = 2**31 if limit.concurrency is None else limit.concurrency - running
     if limit.count is not None and (interval := _interval(limit)):
-        free = min(free, (now + limit.count * interval - max(full_at, now)) // interval)
+        free = min(free, (now + limit.count * interval - max(_believed(limit, full_at, now), now)) // interval)
     return max(0, free)
 
 
 def charged(limit: LimitRow, full_at: int, now: int, starts: int) -> int:
     """Return when the bucket is full again after that many starts."""
-    return max(full_at, now) + starts * _interval(limit)
+    return max(_believed(limit, full_at, now), now) + starts * _interval(limit)
 
 
-def ready_at(limit: LimitRow, full_at: int) -> int:
+def _believed(limit: LimitRow, full_at: int, now: int) -> int:
+    """Return when a bucket is full again; 0 for what only a clock that was set back since can have left behind.
+
+    An empty bucket is full after one period. So that a small step fills none, twice that is still believed.
+    """
+    return full_at if full_at <= now + 2 * (limit.count or 1) * _interval(limit) else 0
+
+
+def ready_at(limit: LimitRow, full_at: int, now: int) -> int:
     """Return from when on there is a start in the bucket; 0 where no rate bounds them, whatever was used before."""
-    return 0 if limit.count is None else full_at - (limit.count - 1) * _interval(limit)
+    if limit.count is None:
+        return 0
+    return _believed(limit, full_at, now) - (limit.count - 1) * _interval(limit)

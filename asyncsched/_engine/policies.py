@@ -1,6 +1,6 @@
 """From what users write to `Policies`: every value checked, every duration in microseconds. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -14,6 +14,7 @@ from asyncsched.policy import JobDefaults, Limit, Policies, Retry, RetryRule, Un
 __all__ = ["duration", "overlay", "policies_from", "read_count", "read_unique", "require_sound"]
 
 _LARGEST: Final = 2**31 - 1
+_LONGEST_WINDOW: Final = 366 * 86_400 * 1_000_000
 _LONGEST: Final = 10_000 * 366 * 86_400 * 1_000_000
 
 
@@ -74,13 +75,13 @@ def duration(name: str, value: object) -> int:
     return length
 
 
-def read_count(name: str, value: object) -> int:
-    """Return an int from 1 on.
+def read_count(name: str, value: object, most: int) -> int:
+    """Return an int from 1 to the most.
 
     Raises:
         ConfigurationError: it is none.
     """
-    return _at_least(1)(name, value)
+    return _at_least(1, most)(name, value)
 
 
 def read_unique(window: object, mode: object) -> Unique | None:
@@ -94,17 +95,20 @@ def read_unique(window: object, mode: object) -> Unique | None:
         if checked != "keep":
             raise ConfigurationError(f"unique={mode!r} needs a window; give unique_for=60, for example")
         return None
-    return Unique(_timeout("unique_for", window), cast("UniqueMode", checked))
+    length = _timeout("unique_for", window)
+    if length > _LONGEST_WINDOW:
+        raise ConfigurationError(f"unique_for={window!r} is longer than a year; give less")
+    return Unique(length, cast("UniqueMode", checked))
 
 
 def _optional(read: Callable[[str, object], Any]) -> Callable[[str, object], Any]:
     return lambda name, value: None if value is None else read(name, value)
 
 
-def _at_least(lowest: int) -> Callable[[str, object], int]:
+def _at_least(lowest: int, most: int = _LARGEST) -> Callable[[str, object], int]:
     def read(name: str, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _LARGEST:
-            raise ConfigurationError(f"{name}={value!r:.80} must be an int from {lowest} to {_LARGEST}")
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= most:
+            raise ConfigurationError(f"{name}={value!r:.80} must be an int from {lowest} to {most}")
         return value
 
     return read
@@ -162,7 +166,8 @@ def _boolean(name: str, value: object) -> bool:
 def _retry(name: str, value: object) -> RetryRule:
     if isinstance(value, int) and not isinstance(value, bool):
         value = Retry(max_attempts=value) if value >= 1 else value
-    if isinstance(value, RetryRule):  # of a file, or handed on
+    names_too = isinstance(value, RetryRule)  # of a file, or handed on
+    if isinstance(value, RetryRule):
         value = _as_written(value)
     if not isinstance(value, Retry):
         raise ConfigurationError(f"{name}={value!r:.80} must be a Retry(...), or an int from 1 on: how many attempts")
@@ -175,8 +180,8 @@ def _retry(name: str, value: object) -> RetryRule:
         backoff=float(backoff),
         max_delay=duration(f"{name}: max_delay", value.max_delay),
         jitter=_boolean(f"{name}: jitter", value.jitter),
-        on=_kinds(f"{name}: on", value.on),
-        give_up_on=_kinds(f"{name}: give_up_on", value.give_up_on),
+        on=_kinds(f"{name}: on", value.on, names_too=names_too),
+        give_up_on=_kinds(f"{name}: give_up_on", value.give_up_on, names_too=names_too),
     )
 
 
@@ -193,16 +198,16 @@ def _as_written(rule: RetryRule) -> Retry:
     )
 
 
-def _kinds(name: str, value: object) -> tuple[str, ...]:
-    """Return the names of exception classes, as `Outcome.ancestry` has them; names are taken as they are."""
-    kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
+def _kinds(name: str, value: object, *, names_too: bool) -> tuple[str, ...]:
+    """Return the names of exception classes, as `Outcome.ancestry` has them."""
+    kinds = cast("Sequence[object]", value if isinstance(value, tuple | list) else (value,))
     names: list[str] = []
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, BaseException):
             names.append(
                 kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
             )
-        elif isinstance(kind, str) and kind:
+        elif names_too and isinstance(kind, str) and kind:
             names.append(kind)
         else:
             raise ConfigurationError(f"{name}={value!r:.80} must be a tuple of exception classes, such as (OSError,)")

@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from logging import getLogger
-from typing import Final, Protocol, final
+from typing import Final, final
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
+from asyncsched._engine.assignment import Assignment, Home
 from asyncsched._engine.bridge import native_cancellations
 from asyncsched._engine.deadlines import Deadlines
 from asyncsched._engine.middleware import MiddlewareChain, Passage
@@ -43,54 +44,6 @@ SLICE_US: Final = 5_000
 
 IDLE_RUNNERS: Final = 64
 """How many idle runners are kept; further ones retire."""
-
-
-class Home(Protocol):
-    """Where a run comes from and its outcome goes to: one store of the scheduler."""
-
-    @property
-    def name(self) -> str:
-        """The store's name."""
-        ...
-
-    @property
-    def now_us(self) -> Callable[[], int]:
-        """Tells the store's clock, in microseconds, without asking the store."""
-        ...
-
-    def settle(self, start: Start, outcome: Outcome, started_at: int, reason: str | None) -> None:
-        """Take the outcome of an attempt; never waits."""
-        ...
-
-
-class Assignment:
-    """One claimed run on its way through the pool.
-
-    ``successor`` is a later attempt of the same run, claimed while this one would not stop.
-    """
-
-    __slots__ = ("cancel_reason", "home", "scope", "start", "successor")
-
-    def __init__(self, home: Home, start: Start) -> None:
-        self.home = home
-        self.start = start
-        self.scope: anyio.CancelScope | None = None
-        self.cancel_reason: str | None = None
-        self.successor: Assignment | None = None
-
-    def cancel(self, reason: str) -> bool:
-        """Cancel it, begun or not; return whether it was not cancelled before."""
-        if self.cancel_reason is not None:
-            return False
-        self.cancel_reason = reason
-        if self.scope is not None:
-            cancelled_runs.add(self.start.run.id)
-            self.scope.cancel()
-        return True
-
-    def why_cancelled(self) -> str:
-        """Return the reason to be recorded; without one of ours the loop itself is being taken down."""
-        return self.cancel_reason or "the event loop stopped"
 
 
 @final
@@ -331,6 +284,10 @@ class RunnerPool:
                 cancelled_runs.discard(assignment.start.run.id)
         if call is not None and call.scope.notes is not None:
             outcome = replace(outcome, notes=call.scope.notes)
+        reason = assignment.was_cancelled()
+        if outcome.kind == "failed" and reason is not None:  # it raised on its way out
+            self._settle(assignment, replace(outcome, kind="cancelled"), now, reason)
+            return not isinstance(outcome.exception, self._cancelled)
         if passage is not None:
             self._settle(assignment, outcome, now, MIDDLEWARE if outcome.kind == "cancelled" else None)
             return not (passage.ended_with(self._cancelled) or isinstance(outcome.exception, self._cancelled))
@@ -375,7 +332,7 @@ class RunnerPool:
 def _is_too_late(start: Start, now: int) -> bool:
     """Tell whether the first attempt of a scheduled run would start beyond its grace."""
     grace, run = start.job.policies.misfire_grace, start.run
-    is_fire = run.attempt == 1 and run.cause in PLANNED_CAUSES
+    is_fire = run.attempt == 1 and run.cause in PLANNED_CAUSES and run.limit_key is None
     return grace is not None and is_fire and now > run.scheduled_time + grace
 
 

@@ -1,7 +1,8 @@
 """Jobs on paper: a table for people, and JSON to carry jobs from one store to another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from logging import getLogger
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -9,6 +10,7 @@ from typing import IO, Any, Final, cast
 import msgspec
 
 from asyncsched._engine.arguments import read_arguments
+from asyncsched._engine.instants import schedule_fire
 from asyncsched._engine.labels import read_metadata, read_tags, read_text
 from asyncsched._engine.policies import require_sound
 from asyncsched.clock import to_datetime
@@ -17,7 +19,9 @@ from asyncsched.errors import AsyncschedError, SerializationError
 from asyncsched.job import Job, JobRecord, JobState, Policies
 from asyncsched.triggers.base import Trigger, trigger_from_dict
 
-__all__ = ["export_jobs", "import_jobs", "print_jobs"]
+__all__ = ["export_jobs", "import_jobs", "print_jobs", "revived"]
+
+logger: Final = getLogger("asyncsched")
 
 FORMAT: Final = 2
 """1 had the next fire in ``due_at`` of paused jobs as well."""
@@ -112,6 +116,22 @@ def import_jobs(file: "IO[str] | str | PathLike[str]", codec: Codec) -> list[Job
         for job in content.jobs:
             job.due_at = None if job.state == "paused" else job.due_at
     return [_read(job, codec) for job in content.jobs]
+
+
+def revived(jobs: Iterable[JobRecord], now: int) -> list[JobRecord]:
+    """Return imported jobs that have an instant ahead; a run that was to set the next one is not in the file.
+
+    Jobs that were over but for a run under way are left out, and that is logged.
+    """
+    found: list[JobRecord] = []
+    for job in jobs:
+        if job.next_fire is not None:
+            found.append(job)
+        elif job.trigger is not None and job.trigger.follows_completion:
+            found.append(schedule_fire(job, job.trigger.next_us(now)))
+        else:
+            logger.warning("the job %r is left out: it has no instant ahead of it", job.id)
+    return found
 
 
 def _read(job: _Exported, codec: Codec) -> JobRecord:

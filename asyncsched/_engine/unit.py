@@ -291,9 +291,9 @@ class StoreUnit:
         """Look after what other nodes may want or have got wrong; once a beat."""
         if await self.company.review():
             self.loop.wake(pending=True)
+        await self._heed()
         if not self.store.shared:
             return
-        await self._heed()
         self._beats += 1
         if has_news or self._beats % PARKED_BEATS == 0:
             await self.unpark(self.company.is_mistaken)

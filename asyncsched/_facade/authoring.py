@@ -193,7 +193,8 @@ class Authoring:
                 run = await ledger.run_once(DEFAULT, job)
             else:
                 same = f"{job.task}#{ledger.unique_key(job.task, job.args, job.kwargs)}"
-                run = await ledger.run_unique(DEFAULT, replace(job, id=same[-LONGEST_ID:]), unique)
+                job = replace(job, id=same[-LONGEST_ID:])
+                run = await ledger.run_unique(DEFAULT, job, unique)
             temporary.bind(DEFAULT, [job])
         finally:
             temporary.release(held)

@@ -11,7 +11,7 @@ from asyncsched._engine import instants
 from asyncsched._engine.definitions import Placed
 from asyncsched._engine.labels import read_reason
 from asyncsched._engine.limit_book import require_limits
-from asyncsched._engine.transfer import export_jobs, import_jobs, print_jobs
+from asyncsched._engine.transfer import export_jobs, import_jobs, print_jobs, revived
 from asyncsched.errors import ConfigurationError
 from asyncsched.job import Job, JobRecord, JobState
 from asyncsched.spec import DeclaredJob, JobOptions, JobSpec, TriggerAlias
@@ -315,7 +315,9 @@ class JobCalls:
         records = import_jobs(file, self._life.codec)
         known = self._life.limits.known if not self._life.running else await self._life.ledger().limits(store)
         require_limits(records, {row if isinstance(row, str) else row.name for row in known})
-        added = await self._life.definitions().add(records, store, replace_existing=replace_existing)
+        definitions = self._life.definitions()
+        ahead = revived(records, definitions.surroundings(store).now)
+        added = await definitions.add(ahead, store, replace_existing=replace_existing)
         return [self._job(item) for item in added]
 
     def _job(self, placed: Placed, func: Callable[..., Any] | None = None) -> Job[..., Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, cast, overload
 
 from asyncsched._engine.backfilling import Backfill
 from asyncsched._engine.ledger import PlacedRun
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from asyncsched.context import Control
 
 __all__ = ["RunCalls"]
+
+MOST_INSTANTS: Final = 10_000
+"""How many runs one backfill may have: they are told apart on the event loop."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -134,7 +137,7 @@ class RunCalls(JobCalls):
         if order not in ("oldest", "newest"):
             raise ConfigurationError(f"order={order!r} must be 'oldest' or 'newest'")
         first, last = authoring.instant("start", start), authoring.instant("end", end)
-        wanted = Backfill(first, last, overlap, read_count("limit", limit), order == "newest")
+        wanted = Backfill(first, last, overlap, read_count("limit", limit, MOST_INSTANTS), order == "newest")
         placed = await self._life.definitions().find(id)
         return [self._run_of(one) for one in await self._life.ledger().backfill(placed, wanted, dry_run=dry_run)]
 

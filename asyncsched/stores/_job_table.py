@@ -79,6 +79,12 @@ class JobTable:
             return waiting if due is None else due
         return min(due, waiting)
 
+    def look(self, now: int) -> None:
+        """Take note of the time, which may have been set back."""
+        if self.limits.look(now):
+            for limit_key in self.limits.waiting_keys():
+                self.refresh_gate(limit_key)
+
     def _first_waiting(self, foreign: Foreign) -> int | None:
         """Return when the first waiting run may start that is not of a foreign job."""
         lanes = self.waiting.first_of(
@@ -133,6 +139,7 @@ class JobTable:
 
     def take_waiting(self, now: int) -> Lane | None:
         """Take the first lane out of the waiting whose run may start; `refresh` puts it back."""
+        self.look(now)
         while taken := self.waiting.take(now, 1):
             name = taken[0]
             limit_key = self.limits.key_of(name)

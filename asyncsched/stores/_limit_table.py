@@ -26,13 +26,19 @@ class LimitTable:
         rows: the limits.
     """
 
-    __slots__ = ("_full_at", "_live", "_queues", "rows")
+    __slots__ = ("_full_at", "_live", "_queues", "_seen", "rows")
 
     def __init__(self, live: LiveRuns) -> None:
         self.rows: dict[str, LimitRow] = {}
         self._live = live
         self._full_at: dict[str, int] = {}
         self._queues: dict[str, Timetable] = {}
+        self._seen = 0
+
+    def look(self, now: int) -> bool:
+        """Take note of the time; return whether it has gone back, so that gates do not stand where they did."""
+        before, self._seen = self._seen, now
+        return now < before
 
     def define(self, limit: LimitRow) -> None:
         """Put in a limit, or another one of that name."""
@@ -84,7 +90,7 @@ class LimitTable:
             return queue.highest, first
         if limit.concurrency is not None and self._live.limited.get(limit_key, 0) >= limit.concurrency:
             return None
-        return queue.highest, max(first, ready_at(limit, self._full_at.get(limit_key, 0)))
+        return queue.highest, max(first, ready_at(limit, self._full_at.get(limit_key, 0), self._seen))
 
     def may_start(self, limit_key: str, now: int) -> bool:
         """Tell whether one run may start under a key now."""
@@ -108,7 +114,7 @@ class LimitTable:
         limit = self.rows.get(limit_name(limit_key))
         if first is None or limit is None:
             return first
-        return max(first, ready_at(limit, self._full_at.get(limit_key, 0)))
+        return max(first, ready_at(limit, self._full_at.get(limit_key, 0), self._seen))
 
     def waiting_keys(self) -> list[str]:
         """Return the keys at which somebody waits."""

@@ -153,6 +153,7 @@ class MemoryJobStore:
     async def next_wakeup(self, foreign: Foreign = NOTHING_FOREIGN) -> int | None:
         """Return when something can next be fired or started; see `JobStore.next_wakeup`."""
         await anyio.lowlevel.checkpoint()
+        self._state.jobs.look(self._now)
         return self._state.jobs.next_wakeup(foreign)
 
     async def fire_due(

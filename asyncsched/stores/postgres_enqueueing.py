@@ -115,9 +115,11 @@ async def _enqueue_one(
         if put_off:
             return session.runs.read_anyhow(put_off[0])
         run = replace(run, scheduled_time=max(run.scheduled_time, later))
-    elif other is not None:
-        await transaction.rows(_REPLACE, other.id, now, f"replaced by run {run.id}")
-    known, _ = await place(transaction, session, [run])
+    known, _ = await place(
+        transaction, session, [run]
+    )  # which locks the job, as whoever changes it does, before its runs
     if not known:
         raise JobNotFoundError(run.job_id)
+    if unique.mode == "replace" and other is not None:
+        await transaction.rows(_REPLACE, other.id, now, f"replaced by run {run.id}")
     return run

@@ -71,7 +71,7 @@ async def next_wakeup(transaction: Transaction, session: Session, foreign: Forei
     found = await transaction.row(statement, session.moved_clock, *names)
     assert found is not None  # noqa: S101 - it has one row
     session.note_now(found[0])
-    queued = await first_queued(transaction, foreign) if found[1] else None
+    queued = await first_queued(transaction, foreign, found[0]) if found[1] else None
     return min((instant for instant in (queued, *found[2:]) if instant is not None), default=None)
 
 

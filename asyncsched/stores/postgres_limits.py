@@ -146,11 +146,11 @@ async def _look(transaction: Transaction, foreign: Foreign) -> list[_Gate]:
     ]
 
 
-async def first_queued(transaction: Transaction, foreign: Foreign) -> int | None:
+async def first_queued(transaction: Transaction, foreign: Foreign, now: int) -> int | None:
     """Return when the first of the runs that wait under limits can start."""
     gates = await _look(transaction, foreign)
     return min(
-        (max(gate.first, 0 if gate.limit is None else ready_at(gate.limit, gate.full_at)) for gate in gates),
+        (max(gate.first, 0 if gate.limit is None else ready_at(gate.limit, gate.full_at, now)) for gate in gates),
         default=None,
     )
 

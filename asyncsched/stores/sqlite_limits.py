@@ -80,14 +80,14 @@ class Limits(NamedTuple):
             return None
         return free_starts(limit, self.running.get(limit_key, 0), self.full_at.get(limit_key, 0), now)
 
-    def opens_at(self, limit_key: str) -> int | None:
+    def opens_at(self, limit_key: str, now: int) -> int | None:
         """Return from when on a run may start under a key; ``None`` if that is up to those that run."""
         limit = self.rows.get(limit_name(limit_key))
         if limit is None:
             return 0
         if limit.concurrency is not None and self.running.get(limit_key, 0) >= limit.concurrency:
             return None
-        return ready_at(limit, self.full_at.get(limit_key, 0))
+        return ready_at(limit, self.full_at.get(limit_key, 0), now)
 
 
 def lanes(session: Session) -> list[Lane]:

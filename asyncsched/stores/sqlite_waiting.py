@@ -104,9 +104,9 @@ def _first_held_back(session: Session, foreign: Foreign) -> int | None:
     waiting = lanes(session)
     if not waiting:
         return None
-    limits = read_limits(session, [lane.limit_key for lane in waiting])
+    limits, now = read_limits(session, [lane.limit_key for lane in waiting]), session.clock.now_us()
     opening = [
-        (max(lane.first, at), at, lane) for lane in waiting if (at := limits.opens_at(lane.limit_key)) is not None
+        (max(lane.first, at), at, lane) for lane in waiting if (at := limits.opens_at(lane.limit_key, now)) is not None
     ]
     if len(opening) > _FEW:
         opens = {lane.limit_key: at for _bound, at, lane in opening}

@@ -265,7 +265,8 @@ def test_failures_in_a_row_pause_the_job(ends: list[RunState], most: int) -> Non
 
 def test_the_reason_of_a_pause_is_bounded_and_other_jobs_count_nothing() -> None:
     run = run_of(error=RunError("ValueError", "x" * 100_000))
-    reason = complete(job_of(Policies(pause_after_failures=1)), run, T0).job.reason
+    paused = job_of(Policies(pause_after_failures=1), next_fire=T0 + SECOND)
+    reason = complete(paused, run, T0).job.reason
     assert reason is not None
     assert len(reason) == 1000
     job = job_of()

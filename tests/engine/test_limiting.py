@@ -66,11 +66,21 @@ def test_a_rate_is_a_bucket_and_never_lets_more_through_in_any_window(
 def test_ready_at_is_the_very_first_moment(limit: LimitRow, starts: list[int], *, is_bounded: bool) -> None:
     full_at = 0
     for wanted in starts:
-        full_at = charged(limit, full_at, T0, wanted)
+        full_at = charged(limit, full_at, T0, min(wanted, free_starts(limit, 0, full_at, T0)))
     asked = limit if is_bounded else replace(limit, count=None, period=None, concurrency=3)
     moments = [now for now in range(T0 - 1, T0 + 400) if free_starts(asked, 0, full_at, now)]
-    assert moments[0] == max(T0 - 1, ready_at(asked, full_at)), "edited or not, nobody is woken late or in vain"
+    assert moments[0] == max(T0 - 1, ready_at(asked, full_at, T0)), "edited or not, nobody is woken late or in vain"
     assert moments == list(range(moments[0], T0 + 400)), "once there is a start, it stays until it is used"
+
+
+@given(limit=rates, back=st.integers(1, 10**9))
+def test_a_clock_that_was_set_back_does_not_stop_a_rate(limit: LimitRow, back: int) -> None:
+    full_at = charged(limit, 0, T0, limit.count or 1)
+    period = full_at - T0
+    now = T0 - back
+    waits = max(0, ready_at(limit, full_at, now) - now)
+    assert waits <= 2 * period, "at most what two empty buckets take"
+    assert free_starts(limit, 0, full_at, now + waits) >= 1 or ready_at(limit, full_at, now + waits) > now + waits
 
 
 @given(
