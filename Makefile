@@ -1,11 +1,13 @@
 # Every target sets up .venv by itself. Needed: Python >= 3.11 with pip, and make.
 #   make test PYTHON=/path/to/python3    chooses the interpreter
 #   make test ARGS="-k cron -x"          hands arguments to pytest
+#   make test JOBS=0                     runs the tests in one process instead of two
 #   make chaos ARGS="cycles --seed 7"    kills processes on real stores; --help lists the rest
 #   make simulate ARGS="--seed 7"        simulates nodes while everything fails; --help lists the rest
 #   make model ARGS="--stores memory,sqlite" compares stores under random edits, ends and deaths
 PYTHON ?=
 ARGS ?=
+JOBS ?= 2
 export PYTHON
 
 run := .venv/bin/python
@@ -15,7 +17,7 @@ sources := asyncsched tests $(wildcard examples benchmarks)
 .DELETE_ON_ERROR:
 
 test: .venv/.ready
-	@$(run) -m pytest $(ARGS)
+	@$(run) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 demo: .venv/.ready
 	@$(run) examples/demo.py $(ARGS)
@@ -35,7 +37,7 @@ types: .venv/.ready
 
 coverage: .venv/.ready
 	$(run) -m coverage erase
-	$(run) -m coverage run -m pytest $(ARGS)
+	$(run) -m coverage run -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 	$(run) -m coverage combine --quiet
 	$(run) -m coverage report --fail-under=95
 
