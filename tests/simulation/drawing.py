@@ -57,7 +57,7 @@ def _job(draw: random.Random, id: str, seconds: float) -> JobPlan:
     return JobPlan(
         id=id,
         trigger=trigger,
-        seconds=draw.choice((0.0, 0.0, 0.4, 5.0, 20.0, 90.0)),
+        seconds=draw.choice((0.0, 0.4, 5.0, 20.0, 60.0, 200.0)),
         fails=draw.choice((0.0, 0.0, 0.3, 0.8)),
         asks=draw.choice((0.0, 0.0, 0.0, 0.3)),
         moves=draw.choice((0.0, 0.0, 0.0, 0.0, 0.2)),
@@ -166,7 +166,7 @@ def _faults(draw: random.Random, nodes: int, seconds: float) -> list[Fault]:
 def _fault(draw: random.Random, nodes: int, seconds: float) -> Fault:
     at, node = round(draw.uniform(0, seconds), 3), draw.randrange(nodes)
     some = draw.choice((node, node, None))
-    match draw.randrange(10):
+    match draw.randrange(12):
         case 0:
             return Fault(kind="slow", at=at, node=some, seconds=draw.choice((5, 60)), size=draw.choice((0.5, 4, 12)))
         case 1:
@@ -178,8 +178,8 @@ def _fault(draw: random.Random, nodes: int, seconds: float) -> Fault:
             return Fault(kind="lost_reply", at=at, node=some, seconds=draw.choice((10, 90)), size=0.3)
         case 4:
             return Fault(kind="duplicate", at=at, node=some, seconds=draw.choice((60, 300)), size=0.5)
-        case 5:
-            return Fault(kind="stall", at=at, node=node, seconds=draw.choice((1, 12, 31, 70, 200)))
+        case 5 | 8:
+            return Fault(kind="stall", at=at, node=node, seconds=draw.choice((1, 12, 29, 45, 70, 200)))
         case 6:
             return Fault(kind="skew", at=at, node=node, size=draw.choice((-600, -61, -1.5, 0, 1.5, 61, 600)))
         case 7:
