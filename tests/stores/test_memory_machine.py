@@ -204,7 +204,7 @@ class MemoryMachine(RuleBasedStateMachine):
                 assert row.concurrency is None or running <= row.concurrency
                 full_at = self.full_at.get(run.limit_key, 0)
                 if row.count is not None:
-                    assert ready_at(row, full_at) <= self.now
+                    assert ready_at(row, full_at, self.now) <= self.now
                     self.full_at[run.limit_key] = charged(row, full_at, self.now, 1)
             assert run.attempt > self.attempts.get(run.id, 0)
             self.attempts[run.id] = run.attempt
@@ -322,7 +322,7 @@ class MemoryMachine(RuleBasedStateMachine):
         running = [row for row in self.rows() if row.limit_key == run.limit_key and row.state == "running"]
         if limit.concurrency is not None and len(running) >= limit.concurrency:
             return NEVER
-        return ready_at(limit, self.full_at.get(run.limit_key, 0))
+        return ready_at(limit, self.full_at.get(run.limit_key, 0), self.now)
 
     @rule(node=NODES, limit=st.integers(1, 3), left=st.sets(JOB_IDS, max_size=3))
     def leave_foreign_jobs_alone(self, node: str, limit: int, left: set[str]) -> None:
