@@ -7,6 +7,7 @@ attributes too. An error raised by a call means that the call changed nothing.
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import cast
 
 __all__ = [
     "AsyncschedError",
@@ -181,9 +182,12 @@ class _Again(Exception):  # noqa: N818 - what a job raises is a wish, not an err
 
 def sole(error: BaseException | None) -> BaseException | None:
     """Return what is alone in an exception group, or groups within groups; anything else as it is."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    while isinstance(error, BaseExceptionGroup):
+        members = cast("tuple[BaseException, ...]", error.exceptions)
+        if len(members) != 1:
+            break
+        error = members[0]
+    return cast("BaseException | None", error)
 
 
 class RetryLater(_Again):

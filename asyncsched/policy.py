@@ -158,9 +158,12 @@ def _is_count(value: object) -> bool:
 
 
 def _is_rate(rate: object) -> bool:
-    if not isinstance(rate, tuple) or len(rate) != 2:  # noqa: PLR2004 - a pair
+    if not isinstance(rate, tuple):
         return False
-    count, seconds = cast("tuple[object, object]", rate)
+    pair = cast("tuple[object, ...]", rate)
+    if len(pair) != 2:  # noqa: PLR2004 - a pair
+        return False
+    count, seconds = pair
     is_duration = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     return _is_count(count) and is_duration and _SHORTEST_PERIOD_S <= cast("float", seconds) <= _LONGEST_PERIOD_S
 

@@ -50,11 +50,19 @@ LostPlanner: TypeAlias = Callable[[JobRecord | None, RunRecord, int], RunRecord]
 
 
 class Effects(NamedTuple):
-    """What an attempt hands on when it ends: the job's next instant if it set one, its result, what a chain gets."""
+    """What an attempt hands on when it ends.
+
+    Attributes:
+        reschedule_to: the job's next instant, if it set one.
+        result: its result, encoded.
+        input: what a run that it starts is handed.
+        added_at: when the job was added whose run it is; ``None`` where that is not known.
+    """
 
     reschedule_to: int | None = None
     result: bytes | None = None
     input: bytes | None = None
+    added_at: int | None = None
 
 
 # -- another attempt -------------------------------------------------------------------------

@@ -30,7 +30,8 @@ def effects_of(job: JobRecord, run: RunRecord, outcome: Outcome, codec: Codec) -
             handed = encode_input(result)
     elif policies.on_failure is not None and run.error is not None:
         handed = encode_input(run.error)
-    return Effects(None if outcome.notes is None else outcome.notes.reschedule_to, result, handed)
+    reschedule_to = None if outcome.notes is None else outcome.notes.reschedule_to
+    return Effects(reschedule_to, result, handed, job.added_at)
 
 
 @final

@@ -177,8 +177,8 @@ class Recorder:
             self._queue[:0] = batch  # cut while waiting for the store: nothing of it is written
             raise
         if finished.refused:
-            refused = {row.id for row in finished.refused}
-            settled = [item for item in settled if item[0].id not in refused]
+            refused = {(row.id, row.node, row.attempt) for row in finished.refused}
+            settled = [item for item in settled if (item[0].id, item[0].node, item[0].attempt) not in refused]
             self._announcer.refused(self._name, finished.refused)
         self._log(settled)
         self._announcer.settled(self._name, settled)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asyncsched import ConfigurationError, Retry, RunError, current_run, every, task
+from asyncsched import ConfigurationError, Retry, Run, RunError, current_run, every, task
 from asyncsched.stores.base import JobStore
 from asyncsched.testing import VirtualClock
 from tests.scheduler.support import ledger, make_scheduler, named, offset, running, second
@@ -212,7 +212,7 @@ async def test_debounce_waits_for_the_last_call(store: JobStore) -> None:
 
     async with running(clock, store) as (scheduler, _log):
         await scheduler.add_job(index, every(days=99), id="job")
-        runs = []
+        runs: list[Run[Any]] = []
         for _ in range(4):
             runs.append(await scheduler.run_job("job", unique_for=10, unique="debounce"))
             await clock.advance(seconds=5)

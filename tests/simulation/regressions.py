@@ -11,11 +11,7 @@ __all__ = ["FOLDER", "STILL_BROKEN", "kept_scripts"]
 
 FOLDER: Final = Path(__file__).parent / "regressions"
 
-STILL_BROKEN: Final = {
-    # The ends of two attempts of one run in one batch, the first refused: the recorder takes both for
-    # refused, as it looks at the run's id alone, and tells nobody of the second.
-    "i13-1146-liveness": "I13",
-}
+STILL_BROKEN: Final[dict[str, str]] = {}
 """Those that break an invariant as yet, and which: an entry goes when the cause does."""
 
 

@@ -79,9 +79,12 @@ async def a_run_knows_its_result() -> None:
 
 
 async def the_policies_of_a_run() -> None:
-    chained = await s.add_job(count, every(minutes=5, from_="completion"), retry=Retry(on=(OSError,)), on_success=report)
+    chained = await s.add_job(
+        count, every(minutes=5, from_="completion"), retry=Retry(on=(OSError,)), on_success=report
+    )
     await s.add_job(count, every(minutes=5), retry=3, limit="stripe", on_failure="report", pause_after_failures=3)
-    assert_type(await chained.pause(until=datetime(2030, 1, 1, tzinfo=UTC)), Job[..., int])
+    paused = await chained.pause(until=datetime(2030, 1, 1, tzinfo=UTC))
+    assert_type(await (await paused.run_now("a.png")).wait(), int)
     assert_type(await s.run_job(count, args=["a.png"], unique_for=60, unique="debounce"), Run[int])
     assert_type(await s.backfill("report", datetime(2026, 1, 1), datetime(2026, 2, 1)), list[Run[Any]])
     await s.set_limit(Limit("stripe", concurrency=5, rate=(60, 60.0), key="{tenant}"))
