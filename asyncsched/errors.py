@@ -183,11 +183,11 @@ class _Again(Exception):  # noqa: N818 - what a job raises is a wish, not an err
 def sole(error: BaseException | None) -> BaseException | None:
     """Return what is alone in an exception group, or groups within groups; anything else as it is."""
     while isinstance(error, BaseExceptionGroup):
-        members = cast("tuple[BaseException, ...]", error.exceptions)
-        if len(members) != 1:
-            break
-        error = members[0]
-    return cast("BaseException | None", error)
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        if len(group.exceptions) != 1:
+            return group
+        error = group.exceptions[0]
+    return error
 
 
 class RetryLater(_Again):
