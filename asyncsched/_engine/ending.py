@@ -141,7 +141,7 @@ def wants(job: JobRecord, outcome: Outcome) -> bool:
         or policies.on_success is not None
         or policies.on_failure is not None
         or policies.carry_result
-        or (job.trigger is not None and job.trigger.follows_completion)
+        or (job.next_fire is None and job.trigger is not None and job.trigger.follows_completion)
         or (outcome.notes is not None and outcome.notes.reschedule_to is not None)
     )
 

@@ -200,9 +200,10 @@ class Recorder:
     ) -> Following:
         """Return what is to follow from the ends in a batch, for those runs from which anything may."""
         following = Following(self._name)
-        for (start, outcome, *_), (row, _) in zip(batch, settled, strict=True):
-            if wants(start.job, outcome) and row.state in OVER_STATES:
-                following.effects[row.id] = effects_of(start.job, row, outcome, self._codec)
+        for (row, outcome), item in zip(settled, batch, strict=True):
+            job = item[0].job
+            if wants(job, outcome) and row.state in OVER_STATES:
+                following.effects[row.id] = effects_of(job, row, outcome, self._codec)
         return following
 
     def _wake(self, rows: Iterable[RunRecord]) -> None:

@@ -284,8 +284,7 @@ class RunnerPool:
                 cancelled_runs.discard(assignment.start.run.id)
         if call is not None and call.scope.notes is not None:
             outcome = replace(outcome, notes=call.scope.notes)
-        reason = assignment.was_cancelled()
-        if outcome.kind == "failed" and reason is not None:  # it raised on its way out
+        if outcome.kind == "failed" and (reason := assignment.was_cancelled()) is not None:  # it raised on its way out
             self._settle(assignment, replace(outcome, kind="cancelled"), now, reason)
             return not isinstance(outcome.exception, self._cancelled)
         if passage is not None:

@@ -73,9 +73,10 @@ class LiveRuns:
     def enter(self, run: RunRecord) -> None:
         """Put in a row that is not there."""
         self.rows[run.id] = run
-        counts = self._counts(run)
+        is_running = run.state == "running"
+        counts = self.running if is_running and not run.unbound else self._counts(run)
         counts[run.job_id] = counts.get(run.job_id, 0) + 1
-        if run.state == "running":
+        if is_running:
             if run.limit_key is not None:
                 self.limited[run.limit_key] = self.limited.get(run.limit_key, 0) + 1
             return
@@ -91,8 +92,9 @@ class LiveRuns:
     def leave(self, run: RunRecord) -> None:
         """Take out a row."""
         del self.rows[run.id]
-        _decrease(self._counts(run), run.job_id)
-        if run.state == "running":
+        is_running = run.state == "running"
+        _decrease(self.running if is_running and not run.unbound else self._counts(run), run.job_id)
+        if is_running:
             if run.limit_key is not None:
                 _decrease(self.limited, run.limit_key)
             return

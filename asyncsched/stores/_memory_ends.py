@@ -44,7 +44,8 @@ class MemoryEnds:
     ) -> Finished:
         """Write outcomes; see `JobStore.finish`."""
         refused: list[RunRecord] = []
-        ended: dict[str, None] = {}
+        ended: list[JobRecord] = []
+        follows = False
         stranded: list[RunRecord] = []
         live = self._ledger.live.rows
         for run in runs:
@@ -53,17 +54,28 @@ class MemoryEnds:
                 if not _is_same_end(self._ledger.get(run.id), run):
                     refused.append(run)
                 continue
-            wanted = complete if complete is not None and run.id in completing else None
-            if self._change(stored, run, wanted, now, stranded):
-                ended[run.job_id] = None
-        return Finished(refused, self._removed(ended), bool(self._jobs.waiting), stranded)
+            wanted = None
+            if complete is not None and run.id in completing:
+                wanted, follows = complete, True
+            over = self._change(stored, run, wanted, now, stranded)
+            if over is not None:
+                ended.append(over)
+        removed = self._removed(ended, again=follows)
+        return Finished(refused, removed, bool(self._jobs.waiting), stranded)
 
-    def _removed(self, job_ids: Iterable[str]) -> list[str]:
-        """Remove those of the jobs of which nothing is left, now that all that follows is written; return their ids."""
-        gone = [job for job in self._jobs.select(job_ids) if self._jobs.is_finished(job)]
-        for job in gone:
+    def _removed(self, jobs: Sequence[JobRecord], *, again: bool) -> list[str]:
+        """Remove jobs of which nothing is left, now that all that follows is written; return their ids.
+
+        Args:
+            jobs: of which nothing seemed to be left.
+            again: look again, as something may have been started since.
+        """
+        if again and jobs:
+            known = self._jobs.select(dict.fromkeys(job.id for job in jobs))
+            jobs = [job for job in known if self._jobs.is_finished(job)]
+        for job in jobs:
             self._drop(job)
-        return [job.id for job in gone]
+        return [job.id for job in jobs]
 
     def cancel_pending(self, run_id: str, now: int, complete: Completer | None) -> RunRecord | None:
         """Cancel a pending run; see `JobStore.cancel_pending`."""
@@ -71,8 +83,9 @@ class MemoryEnds:
         if run is None or run.state != "pending":
             return None
         row = cancelled(run, now, None)
-        if self._change(run, row, complete, now, []):
-            self._removed([run.job_id])
+        over = self._change(run, row, complete, now, [])
+        if over is not None:
+            self._removed([over], again=True)
         return row
 
     def recover(self, now: int, planner: LostPlanner, complete: Completer | None) -> Recovered:
@@ -85,15 +98,14 @@ class MemoryEnds:
             for run in lost
         ]
         stranded: list[RunRecord] = []
-        ended = [
-            run.job_id for run, row in zip(lost, plans, strict=True) if self._change(run, row, complete, now, stranded)
-        ]
-        return Recovered(plans, self._removed(dict.fromkeys(ended)), stranded)
+        changes = (self._change(run, row, complete, now, stranded) for run, row in zip(lost, plans, strict=True))
+        ended = [job for job in changes if job is not None]
+        return Recovered(plans, self._removed(ended, again=True), stranded)
 
     def _change(
         self, stored: RunRecord, run: RunRecord, complete: Completer | None, now: int, stranded: list[RunRecord]
-    ) -> bool:
-        """Replace a live row; return whether nothing seems to be left of its job."""
+    ) -> JobRecord | None:
+        """Replace a live row; return its job if nothing seems to be left of that."""
         job = self._jobs.rows.get(stored.job_id)
         self._ledger.live.leave(stored)
         if run.state in OVER_STATES:
@@ -105,8 +117,10 @@ class MemoryEnds:
             self._ledger.live.enter(run if is_owned else replace(run, node=None))
         if stored.limit_key is not None:
             self._jobs.refresh_gate(stored.limit_key)
+        if job is not None and self._jobs.is_finished(job):
+            return job
         self._jobs.refresh(stored.job_id)
-        return job is not None and self._jobs.is_finished(job)
+        return None
 
     def _completed(
         self, job: JobRecord, run: RunRecord, complete: Completer, now: int, stranded: list[RunRecord]
@@ -153,10 +167,10 @@ class MemoryEnds:
             run = replace(run, scheduled_time=max(run.scheduled_time, later))
         self.write_new([run])
         replaced = other if is_waiting else None
-        if replaced is not None and self._change(
-            replaced, cancelled(replaced, now, _REPLACED.format(run.id)), None, now, []
-        ):
-            self._removed([replaced.job_id])
+        if replaced is not None:
+            row = cancelled(replaced, now, _REPLACED.format(run.id))
+            over = self._change(replaced, row, None, now, [])
+            self._removed([] if over is None else [over], again=True)
         return run
 
     def fresh(self, runs: Sequence[RunRecord], added: dict[str, JobRecord]) -> list[RunRecord]:
