@@ -108,7 +108,7 @@ def _fields(bad: dict[str, Any]) -> dict[str, Any]:
         {"due_at": 2**63},
         {"args": (object(),)},
     ],
-    ids=str,
+    ids=lambda change: next(iter(change)),
 )
 async def test_transaction_goes_on_after_what_cannot_be_stored(
     postgres_server: PostgresServer, postgres_schema: str, bad: dict[str, Any]
