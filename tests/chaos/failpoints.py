@@ -170,8 +170,8 @@ class FailingStore:
             self._witness.write("LEASE", node.id, asked_at)
         return is_held
 
-    async def recover(self, planner: Callable[..., Any]) -> Any:
-        return await self._around("recover", self._inner.recover, self._planning("recover", planner))
+    async def recover(self, planner: Callable[..., Any], *args: Any) -> Any:
+        return await self._around("recover", self._inner.recover, self._planning("recover", planner), *args)
 
     async def leave(self, *args: Any) -> None:
         await self._around("leave", self._inner.leave, *args)
@@ -184,8 +184,8 @@ class FailingStore:
     async def start_pending(self, *args: Any) -> Any:
         return await self._claim(self._inner.start_pending, *args)
 
-    async def finish(self, runs: Sequence[Any]) -> Finished:
-        finished = await self._around("finish", self._inner.finish, runs)
+    async def finish(self, runs: Sequence[Any], *args: Any) -> Finished:
+        finished = await self._around("finish", self._inner.finish, runs, *args)
         refused = {(run.id, run.attempt) for run in finished.refused}
         self._witness.write_all(
             [
