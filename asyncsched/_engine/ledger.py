@@ -118,8 +118,7 @@ class Ledger:
                 placed = await self.run_job(Placed(store, added), None, None, unique)
             except JobNotFoundError:  # it was over, and removed, between the two steps
                 continue
-            finally:
-                await unit.store.update([job.id], lambda stored, _now: stored)  # removes it if nothing is left to do
+            await unit.store.update([job.id], lambda stored, _now: stored)  # removes it if nothing is left to do
             if not known and placed.record.state == "pending":
                 self._engine.announcer.job_events(events.JobAdded, store, (job.id,))
             return placed

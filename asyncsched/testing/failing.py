@@ -18,7 +18,7 @@ from asyncsched.executors.outcome import failed
 from asyncsched.job import Job
 from asyncsched.run import Outcome, Run
 from asyncsched.scheduler import Scheduler
-from asyncsched.testing.inside import life_of
+from asyncsched.testing._inside import life_of
 
 __all__ = ["InjectedFailure", "injected_failure"]
 

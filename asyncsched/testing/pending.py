@@ -9,8 +9,8 @@ from asyncsched.context import scope_var
 from asyncsched.errors import SchedulerStateError
 from asyncsched.run import Run, RunRecord
 from asyncsched.scheduler import Scheduler
+from asyncsched.testing._inside import life_of, tapped
 from asyncsched.testing.clock import VirtualClock
-from asyncsched.testing.inside import life_of, tapped
 
 if TYPE_CHECKING:
     from asyncsched._engine.recorder import Waiter

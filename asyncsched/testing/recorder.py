@@ -9,7 +9,7 @@ from anyio.lowlevel import checkpoint
 
 from asyncsched.events import Event
 from asyncsched.scheduler import Scheduler
-from asyncsched.testing.inside import tapped
+from asyncsched.testing._inside import tapped
 
 __all__ = ["EventLog", "record_events", "recorded"]
 
