@@ -49,7 +49,7 @@ class Company:
         self._orphans: dict[str, JobRecord] = {}  # those of which no other living node can run them
         self._told: Node | None = None
         self._told_names: frozenset[str] = frozenset()
-        self.foreign = NOTHING_FOREIGN
+        self.foreign: Foreign = NOTHING_FOREIGN
 
     # -- what it can run -------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class Engine:
         self.places: Final[dict[str, JobStore]] = {}
         self.executors: Final = executors
         self.announcer: Final = Announcer(broadcast, clock, self.node, removed)
-        self.paused = settings.start_paused
+        self.paused: bool = settings.start_paused
         self._settings = settings
         self._stores = stores
         self._clock = clock

@@ -60,7 +60,7 @@ class Lease:
         look: Callable[[], None],
         attend: Callable[[bool], Awaitable[None]],
     ) -> None:
-        self.node = node
+        self.node: Node = node
         self._company = company
         self._name = name
         self._store = store

@@ -71,13 +71,13 @@ class TimerLoop:
         self._hinted = False
         self._stopped: str | None = None
         self._closed = False
-        self.claiming = False
+        self.claiming: bool = False
         """Whether the store is being asked for runs."""
         self._expecting = True
         self._look_for_pending = True
         self._waiting_first = False
         self._again = False
-        self.contended = False
+        self.contended: bool = False
         """Whether something is due that was not to be had, twice."""
         self._wakes_at: int | None = None
         self._noted: int | None = None

@@ -72,7 +72,7 @@ class Waiter:
     __slots__ = ("over", "row")
 
     def __init__(self) -> None:
-        self.over = anyio.Event()
+        self.over: anyio.Event = anyio.Event()
         self.row: RunRecord | None = None
 
 

@@ -44,7 +44,7 @@ class Trouble:
         self._failures = 0
         self._errors: dict[User, str] = {}
         self._better = anyio.Event()
-        self.resting = False
+        self.resting: bool = False
         """Whether `until_done` waits for its next try."""
 
     @property

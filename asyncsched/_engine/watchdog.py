@@ -107,7 +107,7 @@ class Watchdog:
         self._look = _Look(0.0, 0.0)
         self._told_at = float("-inf")
         self._lag_s = 0.0
-        self.longest_s = 0.0
+        self.longest_s: float = 0.0
         """The longest stall so far."""
 
     @property

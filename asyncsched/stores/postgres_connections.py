@@ -61,7 +61,9 @@ class UnknownFateError(StoreUnavailableError):
         super().__init__(
             f"the job store {label!r} was lost while it committed; whether it did will only be known when it is back"
         )
-        self.xid, self.proof, self.result = xid, proof, result
+        self.xid: str = xid
+        self.proof: Proof | None = proof
+        self.result: object = result
 
 
 class _LostInCommitError(Exception):
@@ -94,7 +96,7 @@ class Connections:
         self._others: set[Any] = set()
         self._rendered: dict[str, str] = {}
         self._closed = False
-        self.is_pooled = False
+        self.is_pooled: bool = False
         """Whether a pooler stands between us and the server, so that sessions cannot be counted on."""
 
     @property

@@ -29,10 +29,10 @@ class Transaction:
     __slots__ = ("_render", "connection", "is_ours", "proof", "xid")
 
     def __init__(self, connection: Any, render: Callable[[str], str], *, is_ours: bool = True) -> None:
-        self.connection = connection
+        self.connection: Any = connection
         self.xid: str | None = None
         self.proof: Proof | None = None
-        self.is_ours = is_ours
+        self.is_ours: bool = is_ours
         self._render = render
 
     async def rows(self, statement: str, *values: Any) -> list[Row]:
