@@ -143,7 +143,8 @@ def admitted(policies: Policies, chosen: int, running: int, pending: int) -> tup
             running += 1
             states.append("running")
         elif pending < slots or pending - slots < places:
-            cancelled += policies.overlap == "cancel_running" and pending >= slots
+            first_waits = pending >= slots and not states  # what is caught up together does not cancel each other
+            cancelled += policies.overlap == "cancel_running" and first_waits
             pending += 1
             states.append("pending")
         else:
@@ -153,7 +154,8 @@ def admitted(policies: Policies, chosen: int, running: int, pending: int) -> tup
 
 def room(overlap: Overlap, chosen: int, running: int, bound: int) -> int:
     """Say how many may wait for whom there is no slot yet."""
-    rooms: dict[Overlap, int] = {"queue_one": 1, "queue_all": 1000, "cancel_running": bound}
+    replacing = bound if chosen == 1 else 1000
+    rooms: dict[Overlap, int] = {"queue_one": 1, "queue_all": 1000, "cancel_running": replacing}
     return rooms.get(overlap, 1000 if chosen > 1 and running < bound else 0)
 
 
