@@ -1,5 +1,6 @@
 """One job after another, results that are carried on, and runs that are the only ones of their kind."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -81,7 +82,10 @@ async def test_a_result_is_handed_on_even_if_it_is_not_kept(store: JobStore) -> 
         assert run.result is None
 
 
-async def test_a_chain_to_nobody_is_told_and_hurts_nothing(store: JobStore, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_chain_to_nobody_is_told_and_hurts_nothing(
+    store: JobStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("asyncsched.run"), "disabled", False)  # whatever other tests have left
     clock = VirtualClock()
     async with running(clock, store) as (scheduler, _log):
         await scheduler.add_job(double, id="job", args=[4], on_success="nobody")
