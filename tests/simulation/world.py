@@ -278,7 +278,6 @@ def _deterministic(seed: int) -> Generator[None]:
     draw = random.Random(f"ids {seed}")
     before: tuple[Any, ...] = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r, secrets.token_hex
     loggers = [logging.getLogger(name) for name in ("asyncsched", "asyncsched.run")]
-    disabled = [logger.disabled for logger in loggers]
     trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     trio_run._r = random.Random(f"tasks {seed}")
     secrets.token_hex = lambda nbytes=None: f"{draw.getrandbits(8 * (nbytes or 32)):0{2 * (nbytes or 32)}x}"
@@ -288,5 +287,5 @@ def _deterministic(seed: int) -> Generator[None]:
         yield
     finally:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r, secrets.token_hex = before  # type: ignore[misc]
-        for logger, was in zip(loggers, disabled, strict=True):
-            logger.disabled = was
+        for logger in loggers:
+            logger.disabled = False
