@@ -1,6 +1,7 @@
 """The matrix that backend-neutral tests run over, and the account of what it left out."""
 
 import importlib.util
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,6 +36,16 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """The loop that a test marked ``anyio`` runs on: every one of the matrix in turn."""
     backend: tuple[str, dict[str, Any]] = request.param
     return backend
+
+
+@pytest.fixture(autouse=True)
+def audible() -> None:
+    """Have the library's loggers heard, whatever a test before has made of them."""
+    logging.disable(logging.NOTSET)
+    for name in ("asyncsched", "asyncsched.run"):
+        logger = logging.getLogger(name)
+        logger.disabled, logger.propagate = False, True
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
