@@ -7,7 +7,7 @@ attributes too. An error raised by a call means that the call changed nothing.
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import cast
+from typing import Final
 
 __all__ = [
     "AsyncschedError",
@@ -180,13 +180,22 @@ class _Again(Exception):  # noqa: N818 - what a job raises is a wish, not an err
         return f"again in {self.delay:g} s"
 
 
+_members_of: Final = vars(BaseExceptionGroup)["exceptions"].__get__
+_DEEPEST: Final = 100
+
+
 def sole(error: BaseException | None) -> BaseException | None:
-    """Return what is alone in an exception group, or groups within groups; anything else as it is."""
-    while isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        if len(group.exceptions) != 1:
-            return group
-        error = group.exceptions[0]
+    """Return what is alone in an exception group, or groups within groups; anything else as it is.
+
+    No code of the exception's is run, whatever its class overrides.
+    """
+    for _ in range(_DEEPEST):
+        if not issubclass(type(error), BaseExceptionGroup):
+            break
+        members: tuple[BaseException, ...] = _members_of(error)
+        if len(members) != 1:
+            break
+        error = members[0]
     return error
 
 

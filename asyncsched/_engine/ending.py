@@ -79,11 +79,11 @@ def again(job: JobRecord, run: RunRecord, outcome: Outcome, now: int) -> RunReco
     """
     wish = sole(outcome.exception)
     delay = _delay_asked(wish)
-    if isinstance(wish, Snooze) and delay is not None:
+    if issubclass(type(wish), Snooze) and delay is not None:
         return _waiting(replace(run, snoozes=run.snoozes + 1, error=None), now, delay, "snoozed")
     rule = job.policies.retry
     used = run.attempt - run.lost_count - run.snoozes
-    if isinstance(wish, RetryLater) and delay is not None:
+    if issubclass(type(wish), RetryLater) and delay is not None:
         if used >= (rule or _FALLBACK).max_attempts:
             return None
         return _waiting(run, now, delay, f"attempt {run.attempt} asked for another one")
@@ -98,7 +98,7 @@ def again(job: JobRecord, run: RunRecord, outcome: Outcome, now: int) -> RunReco
 
 def _delay_asked(wish: BaseException | None) -> int | None:
     """Return the delay that a job asked for, in microseconds; ``None`` for none, or none that can be understood."""
-    seconds: object = wish.__dict__.get("delay") if isinstance(wish, RetryLater | Snooze) else None
+    seconds: object = wish.__dict__.get("delay") if issubclass(type(wish), RetryLater | Snooze) else None
     if isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST / 1_000_000:
         return round(seconds * 1_000_000)
     return None

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
 from typing import Any, Final, cast
 
+from asyncsched.errors import sole
 from asyncsched.run import Outcome, RunError
 
 __all__ = [
@@ -96,20 +97,8 @@ def returned(value: Any) -> Outcome:
 
 def ancestry_of(error: BaseException) -> tuple[str, ...]:
     """Return the names of an exception's classes, its own first, as `RunError.type` has them; never raises."""
-    classes: tuple[type, ...] = _classes(type(_sole(error)))
+    classes: tuple[type, ...] = _classes(type(sole(error)))
     return tuple(_class_name(kind) for kind in classes[:_CLASSES] if kind is not object)
-
-
-def _sole(error: BaseException) -> BaseException:
-    """Return what is alone in an exception group: what a task group raises for the one task that failed."""
-    for _ in range(_EXCEPTIONS):
-        if not issubclass(type(error), BaseExceptionGroup):
-            break
-        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(members) != 1:
-            break
-        error = members[0]
-    return error
 
 
 _classes: Final[Callable[[type], tuple[type, ...]]] = vars(type)["__mro__"].__get__

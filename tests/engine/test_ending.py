@@ -1,6 +1,7 @@
 """What follows from the end of an attempt: another one or none, a pause, the next instant, another job."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -321,3 +322,30 @@ def test_what_is_carried_on_is_the_last_success() -> None:
 )
 def test_what_follows_from_nothing_costs_nothing(job: JobRecord, notes: Notes | None, *, expected: bool) -> None:
     assert wants(job, Outcome("succeeded", notes=notes)) == expected
+
+
+class _Mirror(BaseExceptionGroup[BaseException]):
+    """A group that says that it holds itself, alone."""
+
+    @property
+    def exceptions(self) -> Any:
+        return (self,)
+
+
+class _Faceless(Exception):
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise RuntimeError("no class to be had")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [_Mirror("mirror", [ValueError("within")]), ExceptionGroup("group", [_Faceless()])],
+    ids=["mirror", "faceless"],
+)
+def test_no_exception_of_a_jobs_keeps_its_end_from_being_decided(error: BaseException) -> None:
+    job = job_of(Policies(retry=RetryRule(max_attempts=3)))
+    outcome = Outcome("failed", exception=error, ancestry=("ValueError", "Exception"))
+    row = again(job, run_of("failed", attempt=1), outcome, T0)
+    assert row is not None
+    assert row.state == "pending"
